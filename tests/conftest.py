@@ -179,9 +179,12 @@ def migrated(postgres_url: str) -> Iterator[Callable[[bool], str]]:
 
         @cache
         def name_of(by_month: bool) -> str:
-            name = stack.enter_context(new_database(postgres_url, "template1"))
+            name = stack.enter_context(new_database(postgres_url, "template0"))
             with Store.open(url_of(postgres_url, name), check_schema=False) as store:
                 migrate(store, by_month=by_month)
+            with psycopg.connect(postgres_url, autocommit=True) as connection:
+                # Nobody may be connected to what is copied, as the workers of TimescaleDB would be.
+                connection.execute(SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(Identifier(name)))
             return name
 
         yield name_of
@@ -189,8 +192,11 @@ def migrated(postgres_url: str) -> Iterator[Callable[[bool], str]]:
 
 @pytest.fixture
 def template() -> str:
-    """What `database_url` is a copy of: an empty database, or a `migrated` one."""
-    return "template1"
+    """What `database_url` is a copy of: an empty database, or a `migrated` one.
+
+    No background worker is ever connected to template0, as TimescaleDB's are to template1.
+    """
+    return "template0"
 
 
 @pytest.fixture

@@ -51,6 +51,7 @@ def complete(folder: Path, words: str, shell: str = "bash") -> tuple[str, str]:
         ("assetbatch backfill EUR", ["EUR/USD", "EURGBP"]),
         ("assetbatch backfill EURGBP E", ["EUR/USD"]),
         ("assetbatch dead retry X", ["XAUUSD"]),
+        ("assetbatch export --size 1h EUR", ["EUR/USD", "EURGBP"]),
         ("assetbatch dead drop Z", []),
     ],
 )

@@ -9,6 +9,7 @@ import json
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -400,11 +401,21 @@ class TestParquet:
         path = world.folder / "gold.parquet"
         with (
             world.services() as services,
-            pytest.raises(ConfigError, match="pyarrow is not installed") as caught,
+            pytest.raises(ConfigError, match="pyarrow, which writes Parquet, is not installed") as caught,
         ):
             export_in_place(services, wanted(written_as=ExportFormat.PARQUET), path, Quiet())
         assert "pipx inject" in str(caught.value.hint)
         assert not path.exists()
+
+    def test_says_why_the_package_cannot_be_loaded(
+        self, world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        (tmp_path / "pyarrow.py").write_text("raise ImportError('libarrow.so: cannot open\\nshared object')")
+        for name in [name for name in sys.modules if name.partition(".")[0] == "pyarrow"]:
+            monkeypatch.delitem(sys.modules, name)
+        monkeypatch.syspath_prepend(tmp_path)
+        with pytest.raises(ConfigError, match=r"cannot be loaded \(libarrow.so: cannot open shared object\)"):
+            to_file(world, wanted(written_as=ExportFormat.PARQUET))
 
 
 class TestTheSymbols:

@@ -56,7 +56,7 @@ def by_month() -> bool:
 @pytest.fixture
 def template(request: pytest.FixtureRequest, migrated: Callable[[bool], str], by_month: bool) -> str:
     """With the tables where a test asks for `store`; a test of `empty` gets none."""
-    return migrated(by_month) if "store" in request.fixturenames else "template1"
+    return migrated(by_month) if "store" in request.fixturenames else "template0"
 
 
 on_both_tables = pytest.mark.parametrize("by_month", [False, True], ids=["one_table", "by_month"])

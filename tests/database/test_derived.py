@@ -415,11 +415,16 @@ class TestThePlatform:
             if "constants" in settings:
                 row["Interval"] = "1h"
                 sql(f"INSERT INTO prices.candles ({named}) VALUES ({marks})", *row.values())
-        found = sql(f"SELECT symbol_id, {COLUMNS} FROM prices.ohlcv_15m ORDER BY ts")
-        assert found == [
+        wanted = [
             (held, START, 5, 9, 2, 4, 21, None, None),
             (held, START + 3 * FIVE, 8, 9, 2, 4, 7, None, None),
         ]
+        for zone in ("UTC", "Asia/Kathmandu"):  # whatever the session of a reader has
+            sql(f"SET timezone = '{zone}'")
+            assert sql(f"SELECT symbol_id, {COLUMNS} FROM prices.ohlcv_15m ORDER BY ts") == wanted
+            range_of_one = (held, START, START + FIVE)
+            query = "SELECT ts FROM prices.assetbatch_bars(%s, '15 min', %s, %s)"
+            assert sql(query, *range_of_one) == [(START,)]
 
 
 class TestTheDecision:
@@ -462,7 +467,9 @@ class TestTimescaleDB:
         assert len(done.views.created) == 3
         assert done.views.warnings == []
         bars = [bar(place, 2.0 + place % 7, None if place == 40 else 4.0) for place in range(100)]
+        real("BEGIN")  # TimescaleDB takes up what is there when it happens to begin
         fill(real, bars)
+        real("COMMIT")
         for _ in range(2):  # read from the bars, then from what was taken up
             for size in ALL:
                 found = real(f"SELECT {COLUMNS} FROM market_data.ohlcv_{size} ORDER BY ts")
@@ -470,3 +477,41 @@ class TestTimescaleDB:
                 real(f"CALL refresh_continuous_aggregate('market_data.ohlcv_{size}', NULL, NULL)")
         assert empty.initialise(NOTHING, assets, derived=ALL).views == ([], [], [])
         assert len(empty.initialise(NOTHING, assets, derived=()).views.dropped) == 3
+
+    def test_views_become_aggregates_where_the_table_becomes_a_hypertable(
+        self, empty: Store, real: Sql
+    ) -> None:
+        assets = [asset(symbol) for symbol in SYMBOLS]
+        keep(empty, *ALL, assets=assets)
+        bars = [bar(place, 2.0 + place % 7) for place in range(100)]
+        fill(real, bars)
+        real(
+            "SELECT create_hypertable('market_data.ohlcv_5m', 'ts', create_default_indexes => false,"
+            " migrate_data => true)"
+        )
+        plan = empty.plan(NOTHING, assets, derived=ALL)
+        assert [one.what for one in plan.additions] == [f"market_data.ohlcv_{size}" for size in ALL]
+        assert plan.warnings == ()
+        done = keep(empty, *ALL, assets=assets)
+        assert (len(done.created), done.dropped, done.warnings) == (3, [], [])
+        found = real(f"SELECT {COLUMNS} FROM market_data.ohlcv_1h ORDER BY ts")
+        assert_same(found, aggregated(bars, DerivedSize.HOUR))
+        ((count,),) = real("SELECT count(*) FROM timescaledb_information.continuous_aggregates")
+        assert count == 3
+
+    def test_moments_without_a_zone_have_views(self, empty: Store, real: Sql) -> None:
+        """An aggregate of them would have moments without a zone too."""
+        real(
+            "CREATE SCHEMA prices; CREATE TABLE prices.candles (symbol_id bigint, ts timestamp, open float8,"
+            " high float8, low float8, close float8, volume float8, vwap float8, trades bigint,"
+            " PRIMARY KEY (symbol_id, ts))"
+        )
+        real("SELECT create_hypertable('prices.candles', 'ts', create_default_indexes => false)")
+        mappings = mapped(bars=TableMapping(table="prices.candles"))
+        done = keep(empty, *ALL, mappings=mappings, assets=[asset(symbol) for symbol in SYMBOLS])
+        assert (len(done.created), done.warnings) == (3, [])
+        assert real("SELECT count(*) FROM timescaledb_information.continuous_aggregates") == [(0,)]
+        real("INSERT INTO prices.candles VALUES (2, '2024-03-09 22:05', 5, 9, 2, 4, 21, 3, 1)")
+        for zone in ("UTC", "Asia/Kathmandu"):
+            real(f"SET timezone = '{zone}'")
+            assert real("SELECT ts FROM prices.ohlcv_1h") == [(START,)]

@@ -276,7 +276,8 @@ def limited_url(store: Store, database_url: str, sql: Sql) -> Iterator[str]:
     sql(f"GRANT SELECT, INSERT, UPDATE ON market_data.ohlcv_1m, market_data.ohlcv_1d TO {role}")
     readable = "data_sources.api_providers, data_sources.assetbatch_migrations, data_sources.assetbatch_names"
     sql(f"GRANT SELECT ON {readable} TO {role}")
-    sql(f"GRANT SELECT, INSERT, UPDATE, DELETE ON data_sources.assetbatch_spans TO {role}")
+    for ours in ("spans", "verified", "vanished"):
+        sql(f"GRANT SELECT, INSERT, UPDATE, DELETE ON data_sources.assetbatch_{ours} TO {role}")
     for ours in ("sync", "answers", "closes"):
         sql(f"GRANT SELECT, INSERT, UPDATE ON data_sources.assetbatch_{ours} TO {role}")
     sql(f"GRANT SELECT, INSERT ON data_sources.assetbatch_calls TO {role}")

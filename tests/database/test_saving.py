@@ -347,6 +347,22 @@ def test_what_is_stored_can_be_read_while_another_thread_waits_to_write(
         assert len(saving.result(10).updated) == 1
 
 
+def test_other_symbols_are_saved_and_read_while_a_thread_waits_to_write(
+    store: Store, database_url: str, sql: Sql
+) -> None:
+    with psycopg.connect(database_url) as other, ThreadPoolExecutor(1) as pool:
+        other.execute("SELECT FROM trading.symbols WHERE symbol = 'EURUSD' FOR UPDATE")
+        saving = pool.submit(store.save, Changes(prices=[price("EURUSD")]), NOW_MS)
+        wait_for_a_waiting_lock(sql)
+        assert [one.symbol for one in store.save(Changes(prices=[price("XAUUSD")]), NOW_MS).updated] == [
+            "XAUUSD"
+        ]
+        assert store.load(["XAUUSD"])["XAUUSD"].as_of_ms is not None
+        assert not saving.done()
+        other.rollback()
+        assert len(saving.result(10).updated) == 1
+
+
 MOMENTS = st.integers(NOW_MS - 3, NOW_MS + 3)
 PRICES = st.builds(price, st.sampled_from(SYMBOLS), MOMENTS, st.sampled_from([1.25, 1.5, 0.0]))
 

@@ -97,7 +97,7 @@ def installations(tmp_path: Path, postgres_url: str) -> Iterator[Callable[[str],
             folder = tmp_path / way.replace(" ", "-")
             memory = Forgetful(folder, way)
             stack.callback(memory.server.kill)
-            database_url = url_of(postgres_url, stack.enter_context(new_database(postgres_url, "template1")))
+            database_url = url_of(postgres_url, stack.enter_context(new_database(postgres_url, "template0")))
             place = Arena(folder, memory.url, database_url, "{lost}", backlog=120, latency=(0.01, 0.1))
             return stack.enter_context(place), memory
 

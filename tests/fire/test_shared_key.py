@@ -198,7 +198,7 @@ def test_whoever_calls_the_budget_holds(
     for folder in folders:
         folder.mkdir()
     with (
-        new_database(postgres_url, "template1") as name,
+        new_database(postgres_url, "template0") as name,
         Arena(folders[0], redis_url, database_url, "{one}", backlog=200, latency=(0.01, 0.15)) as one,
         Arena(
             folders[1],

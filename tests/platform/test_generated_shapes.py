@@ -92,7 +92,7 @@ def world_of(
     parts: Parts, postgres_url: str, redis_url: str, now_ms: int, plan: str = "basic"
 ) -> Iterator[World]:
     """A world whose platform is built of these parts."""
-    with TemporaryDirectory() as folder, new_database(postgres_url, "template1") as name:
+    with TemporaryDirectory() as folder, new_database(postgres_url, "template0") as name:
         url, prefix = url_of(postgres_url, name), f"{{test-{uuid4().hex[:12]}}}"
         days = DAYS if parts.old_bars else 2
         world = World(Path(folder), redis_url, url, prefix, SetClock(now_ms), plan=plan, days=days)

@@ -34,7 +34,7 @@ from assetbatch.domain.units import DAY_MS, HOUR_MS
 from assetbatch.domain.work import Work, WorkKind
 from assetbatch.provider.answers import BarsAnswer
 from assetbatch.provider.refusals import Refusal
-from assetbatch.refresh.batch import BACKPRESSURE_FACTOR, Batch, Request, WorkChunk, WorkOwner
+from assetbatch.refresh.batch import Batch, Request, WorkChunk, WorkOwner
 from assetbatch.refresh.interpretation import Findings, Page, Result
 from assetbatch.refresh.policy import PRIORITY, QUEUE, Policy
 
@@ -488,12 +488,10 @@ class TestHowMuchIsUnsaved:
         state.apply(BOTH, Findings(results=[success(item) for item in work]))
         return state
 
-    @pytest.mark.parametrize(("results", "times"), [(500, 1), (1000, BACKPRESSURE_FACTOR)])
-    def test_so_many_results_are(self, results: int, times: int) -> None:
-        assert not self.many(results - 1).should_flush(0.0, times)
-        assert self.many(results).should_flush(0.0, times)
-
-    def test_once_as_much_is_where_nothing_else_is_said(self) -> None:
+    def test_so_many_results_are_much(self) -> None:
+        assert not self.many(499).has_much_unsaved
+        assert not self.many(499).should_flush(0.0)
+        assert self.many(500).has_much_unsaved
         assert self.many(500).should_flush(0.0)
 
     def test_results_that_are_stored_are_not(self) -> None:
@@ -504,24 +502,34 @@ class TestHowMuchIsUnsaved:
         state.apply(BOTH, Findings(results=[success(BTC)]))
         assert not state.should_flush(0.0)
 
-    @pytest.mark.parametrize(("bars", "times"), [(20_000, 1), (40_000, BACKPRESSURE_FACTOR)])
-    def test_so_many_bars_of_all_assets_are(self, bars: int, times: int) -> None:
+    def test_so_many_bars_of_all_assets_are_much(self) -> None:
         state = batch(BTC, ETH)
-        half = [bar(START)] * (bars // 2)
+        half = [bar(START)] * 10_000
         state.apply(BOTH, Findings(bars={"BTCUSD": half, "ETHUSD": half[1:]}))
-        assert not state.should_flush(0.0, times)
+        assert not state.has_much_unsaved
+        assert not state.should_flush(0.0)
         state.apply(BOTH, Findings(bars={"ETHUSD": half[:1]}))
-        assert state.should_flush(0.0, times)
+        assert state.has_much_unsaved
+        assert state.should_flush(0.0)
 
-    @pytest.mark.parametrize(("seconds", "times"), [(2.0, 1), (4.0, BACKPRESSURE_FACTOR)])
-    def test_whatever_is_unsaved_for_so_long_is(self, seconds: float, times: int) -> None:
+    def test_whatever_is_unsaved_for_so_long_is_stored_and_not_much(self) -> None:
         state = batch(BTC, ETH)
         state.apply(BOTH, Findings(results=[success(BTC)]))
-        assert not state.should_flush(seconds - 0.5, times)
-        assert state.should_flush(seconds, times)
-        state.take_unsaved(seconds)
+        assert not state.should_flush(1.5)
+        assert state.should_flush(2.0)
+        assert not state.has_much_unsaved
+        state.take_unsaved(2.0)
         state.apply(BOTH, Findings(bars={"ETHUSD": [bar(START)]}))
-        assert not state.should_flush(seconds, times), "the time counts from the last save"
+        assert not state.should_flush(2.0), "the time counts from the last save"
+
+    def test_symbols_of_results_bars_and_coverage_are(self) -> None:
+        state = batch(BTC, ETH)
+        state.apply(BOTH, Findings(results=[success(BTC)]))
+        assert state.unsaved_symbols == {"BTCUSD"}
+        state.apply(BOTH, Findings(bars={"ETHUSD": [bar(START)]}))
+        assert state.unsaved_symbols == {"BTCUSD", "ETHUSD"}
+        state.take_unsaved(0.0)
+        assert state.unsaved_symbols == set()
 
 
 class TestWhatTheDatabaseRefuses:

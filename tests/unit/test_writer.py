@@ -13,7 +13,17 @@ from assetbatch.domain.asset_classes import AssetType
 from assetbatch.domain.assets import Asset
 from assetbatch.domain.calls import SnapshotCall
 from assetbatch.domain.entitlements import Entitlements
-from assetbatch.domain.models import Changes, Price, Rejection, RejectionCause, Saved, StoredAsset
+from assetbatch.domain.models import (
+    BAR_MS,
+    Changes,
+    CoveredInterval,
+    IntervalState,
+    Price,
+    Rejection,
+    RejectionCause,
+    Saved,
+    StoredAsset,
+)
 from assetbatch.domain.status import Status
 from assetbatch.domain.work import Work
 from assetbatch.errors import DatabaseError, RedisError
@@ -21,7 +31,7 @@ from assetbatch.refresh import writer
 from assetbatch.refresh.batch import Batch, WorkChunk, WorkOwner
 from assetbatch.refresh.interpretation import Findings, Result
 from assetbatch.refresh.policy import QUEUE
-from assetbatch.refresh.writer import BackgroundTask, Writer
+from assetbatch.refresh.writer import Background, Writer
 
 BTC = Work(Asset(symbol="BTCUSD", polygon_ticker="X:BTCUSD", asset_type=AssetType.CRYPTO))
 ETH = Work(Asset(symbol="ETHUSD", polygon_ticker="X:ETHUSD", asset_type=AssetType.CRYPTO))
@@ -46,9 +56,13 @@ class Others(WorkOwner):
         self.go = threading.Event()
         self.go.set()
         self.threads: list[threading.Thread] = []
+        self.inside = self.most_at_once = 0
 
     def save(self, changes: Changes, _now_ms: int) -> Saved:
+        self.inside += 1
+        self.most_at_once = max(self.most_at_once, self.inside)
         assert self.go.wait(10)
+        self.inside -= 1
         self.threads.append(threading.current_thread())
         if self.error:
             raise self.error
@@ -187,33 +201,83 @@ class TestFlushingInTheBackground:
         assert written.others.done == []
         written.others.go.set()
 
+    def test_stores_two_batches_beside_each_other(self, written: Written) -> None:
+        written.others.go.clear()
+        written.bring(BTC)
+        written.writer.flush_in_background()
+        written.bring(ETH)
+        written.writer.flush_in_background()
+        assert written.batch.unsaved_symbols == set()
+        written.others.go.set()
+        written.writer.close()
+        assert sorted(written.others.done) == [("BTCUSD", Status.SUCCESS), ("ETHUSD", Status.SUCCESS)]
+        assert written.others.most_at_once == 2
 
-class TestBackgroundTask:
-    """What a thread does beside the caller."""
+    def test_stores_a_symbol_once_it_is_no_longer_being_written(self, written: Written) -> None:
+        """It would wait for the lock of its own row, and be refused as one that somebody else holds."""
+        written.others.go.clear()
+        written.bring(BTC)
+        written.writer.flush_in_background()
+        more = CoveredInterval(0, BAR_MS, IntervalState.ASKED, 5)
+        written.batch.apply(BOTH, Findings(coverage={"BTCUSD": [more]}))
+        written.bring(ETH)
+        threading.Timer(0.05, written.others.go.set).start()
+        written.writer.flush_in_background()
+        written.writer.close()
+        assert [list(changes.coverage) for changes in written.others.saved] == [[], ["BTCUSD"]]
+        assert written.others.most_at_once == 1
 
-    def test_brings_what_the_work_returned(self) -> None:
-        task = BackgroundTask()
-        task.start(lambda: threading.current_thread() is threading.main_thread())
-        assert task.is_busy
-        assert task.collect() is False
-        assert not task.is_busy
+    def test_takes_over_what_one_thread_has_stored_where_another_has_failed(self, written: Written) -> None:
+        written.others.go.clear()
+        written.bring(BTC)
+        written.writer.flush_in_background()
+        written.others.go.set()
+        while not written.others.saved:
+            threading.Event().wait(0.01)
+        written.others.error = DatabaseError("the disk is full")
+        written.bring(ETH)
+        with pytest.raises(DatabaseError):
+            written.writer.close()
+        assert written.others.done == [("BTCUSD", Status.SUCCESS)]
+        assert written.others.failed == ["ETHUSD: the disk is full"]
 
-    def test_raises_what_the_work_raised(self) -> None:
+
+class TestBackground:
+    """What threads do beside the caller."""
+
+    def test_brings_what_each_function_returned_with_its_name(self) -> None:
+        background: Background[str] = Background()
+        background.start("one", lambda: threading.current_thread() is threading.main_thread())
+        assert background.running == ["one"]
+        name, outcome = background.collect()
+        assert (name, outcome(), background.running) == ("one", False, [])
+
+    def test_raises_what_a_function_raised_where_its_outcome_is_asked_for(self) -> None:
         def fail() -> None:
             raise DatabaseError("no", hint="none")
 
-        task = BackgroundTask()
-        task.start(fail)
+        background: Background[str] = Background()
+        background.start("one", fail)
+        _, outcome = background.collect()
+        assert background.running == []
         with pytest.raises(DatabaseError, match="no"):
-            task.collect()
-        assert not task.is_busy
+            outcome()
 
-    def test_is_done_when_the_outcome_is_there_and_not_waited_for_any_longer_than_asked(self) -> None:
-        task, go = BackgroundTask(), threading.Event()
-        task.start(go.wait)
-        assert not task.is_done
-        with pytest.raises(TimeoutError):
-            task.collect(0.01)
-        assert task.is_busy
+    def test_brings_first_what_ends_first(self) -> None:
+        background, go = Background[str](), threading.Event()
+        background.start("slow", go.wait)
+        background.start("fast", lambda: 1)
+        assert background.collect()[0] == "fast"
+        assert background.running == ["slow"]
         go.set()
-        assert task.collect() is True
+        assert background.collect()[0] == "slow"
+
+    def test_is_not_waited_for_any_longer_than_asked(self) -> None:
+        background, go = Background[str](), threading.Event()
+        background.start("one", go.wait)
+        assert not background.is_one_done
+        with pytest.raises(TimeoutError):
+            background.collect(0.01)
+        assert background.running == ["one"]
+        go.set()
+        assert background.collect()[1]() is True

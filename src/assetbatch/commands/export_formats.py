@@ -32,8 +32,10 @@ def writer_of(written_as: ExportFormat, size: ExportSize) -> Callable[[BinaryIO]
         import pyarrow
         import pyarrow.csv
         import pyarrow.parquet
-    except ImportError:
-        raise ConfigError("pyarrow is not installed, which writes Parquet", hint=PARQUET_HINT) from None
+    except ImportError as error:
+        is_missing = isinstance(error, ModuleNotFoundError)
+        why = "is not installed" if is_missing else f"cannot be loaded ({' '.join(str(error).split())})"
+        raise ConfigError(f"pyarrow, which writes Parquet, {why}", hint=PARQUET_HINT) from None
     return lambda file: _ParquetWriter(pyarrow, file, size)
 
 

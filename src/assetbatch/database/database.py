@@ -27,9 +27,13 @@ if TYPE_CHECKING:
     from assetbatch.domain.verification import Tally, Verified
 
 
+SESSIONS = 3
+"""Maximum number of connections: two that write beside each other, and one that reads meanwhile."""
+
+
 class Store:
-    """PostgreSQL with the owner's tables; a context manager. Threads that share it take turns; `load` alone
-    does not wait for another thread's writing.
+    """PostgreSQL with the owner's tables; a context manager. Threads that share it take turns; `load` and
+    `save` alone do not wait for another thread's writing, unless `SESSIONS` threads are at it.
 
     Each method is one transaction. It is repeated after a deadlock or a lost connection as long as
     `within_seconds` are not over. The server ends a statement that takes longer than what is left of them. A
@@ -37,11 +41,10 @@ class Store:
     neither answering nor gone, is asked nothing more: each further method fails at once.
     """
 
-    def __init__(self, session: Session, beside: Session, mappings: TableMappings) -> None:
-        """Prepare; `beside` is for reading while another thread writes, and connects when that is first
-        wanted."""
-        self._session = session
-        self._beside = beside
+    def __init__(self, sessions: Sequence[Session], mappings: TableMappings) -> None:
+        """Prepare; the sessions beside the first connect when they are first wanted."""
+        self._session = sessions[0]
+        self._sessions = sessions
         self._mappings = mappings
         self._schema = migrations.SchemaState(takes_writes=True, has_calls=False)
 
@@ -77,7 +80,7 @@ class Store:
             lock_seconds=lock_seconds,
             seconds_left=seconds_left or (lambda: within_seconds + LEFT_SECONDS),
         )
-        store = cls(session(), session(), mappings or TableMappings())
+        store = cls([session() for _ in range(SESSIONS)], mappings or TableMappings())
         try:
             store._session.connect()
             if check_schema:
@@ -89,8 +92,8 @@ class Store:
 
     def close(self) -> None:
         """Close the connections."""
-        self._session.close()
-        self._beside.close()
+        for session in self._sessions:
+            session.close()
 
     def __enter__(self) -> Self:
         return self
@@ -108,8 +111,12 @@ class Store:
         self._use(self._schema.names)
 
     def _use(self, names: Names) -> None:
-        self._session.use(names)
-        self._beside.use(names)
+        for session in self._sessions:
+            session.use(names)
+
+    def _idle(self) -> Session:
+        """Return a session that no thread uses now, the first one if all are in use."""
+        return next((session for session in self._sessions if not session.busy), self._session)
 
     def require_writes(self) -> None:
         """Raise DatabaseError if the server took no writes when the schema was checked.
@@ -216,8 +223,9 @@ class Store:
     def load(self, symbols: Iterable[str]) -> dict[str, StoredAsset]:
         """Return what is stored of each symbol, by one query; symbols that are not registered are absent."""
         asked = list(symbols)
-        session = self._beside if self._session.busy else self._session
-        return session.run("reading what is stored", lambda connection, _: reading.load(connection, asked))
+        return self._idle().run(
+            "reading what is stored", lambda connection, _: reading.load(connection, asked)
+        )
 
     def ask_again(self, symbols: Iterable[str], now_ms: int) -> None:
         """Want once more, in bars of one minute, what was asked for of these symbols in bars of five."""
@@ -344,16 +352,17 @@ class Store:
         registered is reported, not stored. Metadata that is no JSON object is kept under the key `previous`
         of a new one.
         """
-        parts = _Parts(self._session, now_ms)
+        session = self._idle()
+        parts = _Parts(session, now_ms)
         try:
             return parts.save(batch)
         except DataError as error:
-            if error.state == ROW_REFUSED and self._session.run("asking for rights", _lacks_rights):
+            if error.state == ROW_REFUSED and session.run("asking for rights", _lacks_rights):
                 raise
             refusal: DataError | LockedError = error
         except LockedError as error:
             refusal = error
-        if isinstance(refusal, LockedError) and self._session.run("looking at locks", _tables_are_locked):
+        if isinstance(refusal, LockedError) and session.run("looking at locks", _tables_are_locked):
             return parts.save(batch, within_seconds=parts.lock_seconds_left())
         from assetbatch.database.parts import save_in_parts
 

@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterator, Sequence
 from hashlib import sha256
 from typing import NamedTuple
 
+import msgspec
 import psycopg
 
 from assetbatch.database.adoption.findings import Note
@@ -240,11 +241,21 @@ def _wanted(connection: Connection, statements: Statements, sizes: Collection[De
     """Return what should be there for these sizes. Before there is a table of bars, only the names count."""
     if not sizes:
         return []
-    kind, timescaledb = connection.execute(statements("derived.load_base")).fetchone() or ("bigint", None)
-    if statements.names.bars.zones.get("ts") or not (timescaledb and _is_hypertable(connection, statements)):
+    row = connection.execute(statements("derived.load_base")).fetchone()
+    kind, is_naive, timescaledb = row or ("bigint", False, None)
+    if is_naive:
+        statements = _zoned(statements.names)
+    if is_naive or not (timescaledb and _is_hypertable(connection, statements)):
         timescaledb = None  # it takes no bins of anything but its own column
     views = [_view(statements, size, timescaledb) for size in DerivedSize if size in sizes]
     return [*_functions(statements, kind), *views]
+
+
+def _zoned(names: Names) -> Statements:
+    """Return the statements for moments without a zone, which are in UTC unless the names say another: a
+    reader's session may have any zone, which our own transactions have not."""
+    zones = {"ts": "UTC", **names.bars.zones}
+    return Statements(msgspec.structs.replace(names, bars=msgspec.structs.replace(names.bars, zones=zones)))
 
 
 def _functions(statements: Statements, kind: str) -> list[Wanted]:

@@ -42,7 +42,7 @@ from assetbatch.errors import ConfigError
 from assetbatch.provider.refusals import Refusal, one_line
 from assetbatch.secret import HIDDEN, Secret, masked, masked_prose, may_be_quoted
 
-_CHUNK_BYTES = 16_384
+_CHUNK_BYTES = 65_536
 _DISCARD = struct.pack("ii", 1, 0)  # linger for 0 seconds
 _HEADERS_BYTES = 2**20  # what status line, headers and chunk sizes may take beside the body
 _ENCODINGS = frozenset({"", "identity", "gzip"})

@@ -42,9 +42,6 @@ MAX_UNSAVED_SECONDS = 2.0
 MAX_UNSAVED_RESULTS = 500
 """Flush when this much is unsaved: it bounds memory, data loss on a crash, and the time of the last write."""
 
-BACKPRESSURE_FACTOR = 2
-"""Wait for a write in the background when this many times as much is unsaved."""
-
 MAX_CHOICE_AGE_MS = 1000
 """Maximum age of a chosen call when it goes out. After a longer wait the calls are chosen again."""
 
@@ -358,18 +355,23 @@ class Batch:
 
     # --- storing ---
 
-    def should_flush(self, now: float, factor: int = 1) -> bool:
-        """Return whether so much is unsaved at `now` (`monotonic()`), or `factor` times as much, that it
-        should be stored."""
+    def should_flush(self, now: float) -> bool:
+        """Return whether something is unsaved at `now` (`monotonic()`) that should be stored: much, or
+        anything for long."""
+        is_unsaved = bool(self._bars) or len(self._results) > self._unsaved_from
+        return is_unsaved and (now - self._unsaved_since >= MAX_UNSAVED_SECONDS or self.has_much_unsaved)
+
+    @property
+    def has_much_unsaved(self) -> bool:
+        """Whether so much is unsaved that memory would grow."""
         results = len(self._results) - self._unsaved_from
-        if not results and not self._bars:
-            return False
-        if (
-            results >= MAX_UNSAVED_RESULTS * factor
-            or now - self._unsaved_since >= MAX_UNSAVED_SECONDS * factor
-        ):
-            return True
-        return sum(map(len, self._bars.values())) >= MAX_UNSAVED_BARS * factor
+        return results >= MAX_UNSAVED_RESULTS or sum(map(len, self._bars.values())) >= MAX_UNSAVED_BARS
+
+    @property
+    def unsaved_symbols(self) -> set[str]:
+        """The symbols of which anything is unsaved."""
+        results = (result.work.asset.symbol for result in self._results[self._unsaved_from :])
+        return {*self._bars, *self._coverage, *self._days, *results}
 
     def take_unsaved(self, now: float) -> tuple[list[Result], Changes]:
         """Return the results since the last save, and what of them is to be stored in one transaction; they

@@ -7,67 +7,77 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from assetbatch.deadline import Deadline, monotonic
 from assetbatch.domain.models import Changes, Saved
 from assetbatch.domain.status import Status
 from assetbatch.errors import DatabaseError, RedisError
-from assetbatch.refresh.batch import BACKPRESSURE_FACTOR, Batch, WorkOwner, symbols_held
+from assetbatch.refresh.batch import Batch, WorkOwner, symbols_held
 from assetbatch.refresh.interpretation import Result
 from assetbatch.state.events import Events
 
 if TYPE_CHECKING:  # an idle start does not load psycopg
     from assetbatch.database import Store
 
+K = TypeVar("K")
+
 MAX_WAIT_SECONDS = 3600.0
 """Maximum wait for a background task; the deadline of the command ends each wait before."""
+
+MAX_WRITES = 2
+"""Maximum number of writes beside the calls, each on a connection of its own: the server copies the rows of a
+connection on one core."""
 
 LEFT_BEHIND_SECONDS = 1.0
 """Maximum time after the deadline of a command for which the writer waits for a store that hangs."""
 
 
-class BackgroundTask:
-    """One function at a time that a thread runs beside the caller: start it, and collect its outcome later.
+class Background(Generic[K]):
+    """Functions that threads run beside the caller: start them, and collect their outcomes later.
 
-    The thread is a daemon, so a function that outlives the cycle ends with the process.
+    The threads are daemons, so a function that outlives the cycle ends with the process.
     """
 
     def __init__(self) -> None:
-        self._outcome: SimpleQueue[Any] = SimpleQueue()
-        self.is_busy = False
-        """Whether a function was started whose outcome is not collected yet."""
+        self._outcomes: SimpleQueue[tuple[K, Any]] = SimpleQueue()
+        self.running: list[K] = []
+        """The names of the functions that were started and whose outcome is not collected yet."""
 
     @property
-    def is_done(self) -> bool:
+    def is_one_done(self) -> bool:
         """Whether an outcome lies ready."""
-        return not self._outcome.empty()
+        return not self._outcomes.empty()
 
-    def start(self, function: Callable[[], Any]) -> None:
-        """Run `function` in a thread; the outcome of the one before must have been collected."""
-        assert not self.is_busy, "one function at a time"
+    def start(self, name: K, function: Callable[[], Any]) -> None:
+        """Run `function` in a thread."""
 
         def run() -> None:
             try:
-                self._outcome.put(function())
+                self._outcomes.put((name, function()))
             except BaseException as error:  # noqa: BLE001 - raised again where it is collected
-                self._outcome.put(error)
+                self._outcomes.put((name, error))
 
-        self.is_busy = True
+        self.running.append(name)
         threading.Thread(target=run, daemon=True).start()
 
-    def collect(self, seconds: float = MAX_WAIT_SECONDS) -> Any:
-        """Wait for the function and return its value. Raise what it raised, or TimeoutError after
-        `seconds`."""
+    def collect(self, seconds: float = MAX_WAIT_SECONDS) -> tuple[K, Callable[[], Any]]:
+        """Wait for the next function that ends. Return its name, and what returns its value or raises what it
+        raised. Raise TimeoutError after `seconds`."""
         try:
-            outcome = self._outcome.get(timeout=seconds)
+            name, outcome = self._outcomes.get(timeout=seconds)
         except Empty:
             raise TimeoutError from None
-        self.is_busy = False
-        if isinstance(outcome, BaseException):
-            raise outcome
-        return outcome
+        self.running.remove(name)
+        return name, partial(_value, outcome)
+
+
+def _value(outcome: Any) -> Any:
+    if isinstance(outcome, BaseException):
+        raise outcome
+    return outcome
 
 
 class _Written(NamedTuple):
@@ -75,6 +85,13 @@ class _Written(NamedTuple):
 
     saved: Saved
     error: RedisError | None = None
+
+
+class _Write(NamedTuple):
+    """What a thread is writing: the results that it stores, and the symbols whose rows it locks."""
+
+    results: list[Result]
+    symbols: frozenset[str]
 
 
 class Writer:
@@ -99,11 +116,15 @@ class Writer:
         self._events = events
         self._now_ms = now_ms
         self._deadline = deadline
-        self._task = BackgroundTask()
-        self._results_in_task: list[Result] = []
+        self._background: Background[_Write] = Background()
 
     def flush(self) -> None:
-        """Store and publish now what is unsaved. Raise DatabaseError or RedisError."""
+        """Store and publish now what is unsaved, after what is on its way. Raise DatabaseError or
+        RedisError."""
+        self._collect_all()
+        self._flush_rest()
+
+    def _flush_rest(self) -> None:
         results, changes = self._batch.take_unsaved(monotonic())
         if not changes.is_empty:
             store, now_ms = self._store(), self._learned_ms()
@@ -117,35 +138,57 @@ class Writer:
             self.flush()
 
     def flush_in_background(self) -> None:
-        """Let a thread store and publish if much is unsaved. Wait for the task before only if so much more
-        has come meanwhile that memory would grow. Raise what that task raised."""
-        is_too_much = self._batch.should_flush(monotonic(), BACKPRESSURE_FACTOR)
-        if self._task.is_busy and (self._task.is_done or is_too_much):
-            self._collect()
-        if self._task.is_busy or not self._batch.should_flush(monotonic()):
+        """Let a thread store and publish if much is unsaved. Wait for the threads before only where memory
+        would grow. Raise what those raised."""
+        while self._background.running and (self._background.is_one_done or self._must_wait()):
+            if not self._collect():
+                return
+        if not self._batch.should_flush(monotonic()) or not self._may_begin():
             return
-        self._results_in_task, changes = self._batch.take_unsaved(monotonic())
+        results, changes = self._batch.take_unsaved(monotonic())
         store, now_ms = self._store(), self._learned_ms()
-        self._task.start(lambda: self._write(store, changes, now_ms))
+        write = _Write(results, frozenset(changes.symbols) | changes.days.keys())
+        self._background.start(write, lambda: self._write(store, changes, now_ms))
+
+    def _must_wait(self) -> bool:
+        return self._batch.has_much_unsaved and not self._may_begin()
+
+    def _may_begin(self) -> bool:
+        """Return whether a further write may begin. One of a symbol that is being written would wait for the
+        lock of its row, and a long wait for a lock counts as a row that somebody else holds."""
+        running = self._background.running
+        if not running:
+            return True
+        unsaved = self._batch.unsaved_symbols
+        return len(running) < MAX_WRITES and all(write.symbols.isdisjoint(unsaved) for write in running)
 
     def close(self) -> None:
-        """Wait for the background task, then store and publish the rest. A store that hangs beyond the
-        deadline of the command is left behind. Raise DatabaseError or RedisError."""
+        """Wait for the threads, then store and publish the rest. A store that hangs beyond the deadline of
+        the command is left behind. Raise DatabaseError or RedisError."""
         try:
-            self._collect()
+            self._collect_all()
         finally:
-            if not self._task.is_busy:
-                self.flush()
+            if not self._background.running:
+                self._flush_rest()
 
-    def _collect(self) -> None:
-        if not self._task.is_busy:
-            return
-        results, seconds = self._results_in_task, max(0.0, self._deadline.remaining()) + LEFT_BEHIND_SECONDS
+    def _collect_all(self) -> None:
+        """Wait for all threads, also where one of them has failed."""
         try:
-            results = self._account(results, lambda: self._task.collect(seconds))
+            while self._background.running and self._collect():
+                pass
+        except (DatabaseError, RedisError):
+            self._collect_all()
+            raise
+
+    def _collect(self) -> bool:
+        """Take over what the next thread has stored; return False where none ends in time."""
+        seconds = max(0.0, self._deadline.remaining()) + LEFT_BEHIND_SECONDS
+        try:
+            write, outcome = self._background.collect(seconds)
         except TimeoutError:
-            return
-        self._owner.on_stored(results)
+            return False
+        self._owner.on_stored(self._account(write.results, outcome))
+        return True
 
     def _learned_ms(self) -> int:
         """Return when the changes were learned: the evidence of a call where the log of calls is lost."""

@@ -31,9 +31,11 @@ JOIN pg_namespace n ON n.oid = t.typnamespace
 WHERE n.nspname = {bars.schema} AND t.typname = ANY (%(names)s::text[]) AND t.typrelid = 0;
 
 -- name: load_base
--- Return the type of what the table of bars holds for the instrument, and the schema of TimescaleDB's functions where that
--- keeps continuous aggregates.
+-- Return the type of what the table of bars holds for the instrument, whether its moments are without a zone, and the
+-- schema of TimescaleDB's functions where that keeps continuous aggregates.
 SELECT format_type(a.atttypid, a.atttypmod),
+       EXISTS (SELECT FROM pg_attribute t WHERE t.attrelid = a.attrelid AND t.attname = {bars.ts.literal}
+               AND NOT t.attisdropped AND t.atttypid = 'timestamp'::regtype),
        (SELECT n.nspname::text FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace
         WHERE e.extname = 'timescaledb' AND current_setting('timescaledb.license', true) = 'timescale')
 FROM pg_attribute a
