@@ -394,6 +394,7 @@ class TestHoles:
             NOT_IN_PLAN: GapReason.NOT_IN_PLAN,
             NOT_WANTED: GapReason.NOT_WANTED,
             REJECTED: GapReason.REJECTED,
+            AGAIN: GapReason.NOTHING,
         }
         expected: dict[int, tuple[GapReason, str | None]] = {}
         for first, last in gaps:
