@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, timedelta
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, time, timedelta
 from itertools import pairwise
 
 import pytest
@@ -21,11 +22,13 @@ from assetbatch.domain.market_hours import (
     open_intervals,
     open_ms_between,
     sessions,
+    set_listed_days,
     special_day,
     start_of_day,
     to_ms,
     years_before,
 )
+from assetbatch.domain.nyse import SpecialDay, SpecialDays
 
 HOUR_MS = 3_600_000
 MARKETS = st.sampled_from(Market)
@@ -161,6 +164,90 @@ class TestStocks:
         assert special_day(Market.INDEX, date(2026, 11, 27)) is not None
         assert special_day(Market.STOCK, date(2026, 4, 2)) is None
         assert special_day(Market.FOREX, date(2026, 4, 3)) is None
+
+
+@pytest.fixture
+def no_lists() -> Iterator[None]:
+    """No list of this test is left to another."""
+    yield
+    set_listed_days({})
+
+
+@pytest.mark.usefixtures("no_lists")
+class TestListedDays:
+    DAY = date(2026, 12, 9)
+
+    def test_close_a_day_that_nobody_has_planned(self) -> None:
+        before, after = new_york("2026-12-08 16:00"), new_york("2026-12-10 09:30")
+        assert is_open(Market.STOCK, new_york("2026-12-09 12:00"))
+        set_listed_days({self.DAY: SpecialDay("Storm")})
+        assert not is_open(Market.STOCK, new_york("2026-12-09 12:00"))
+        assert next_open(Market.STOCK, before) == after
+        assert last_open(Market.STOCK, after - 1) == before
+        assert open_ms_between(Market.STOCK, before, after) == 0
+        assert special_day(Market.STOCK, self.DAY) == SpecialDay("Storm")
+
+    def test_that_are_listed_no_more_are_ordinary_again(self) -> None:
+        ordinary = sessions(Market.INDEX, self.DAY)
+        set_listed_days({self.DAY: SpecialDay("Storm")})
+        set_listed_days({})
+        assert sessions(Market.INDEX, self.DAY) == ordinary != ()
+
+    def test_end_both_sessions_early(self) -> None:
+        set_listed_days({self.DAY: SpecialDay("Storm", time(12, 15))})
+        assert sessions(Market.STOCK, self.DAY)[0][1] == new_york("2026-12-09 12:15")
+        assert sessions(Market.STOCK_EXTENDED, self.DAY)[0][1] == new_york("2026-12-09 16:15")
+
+    def test_open_a_holiday(self) -> None:
+        set_listed_days({date(2026, 4, 3): SpecialDay("Good Friday", time(16))})
+        assert is_open(Market.STOCK, new_york("2026-04-03 15:59"))
+
+    def test_open_no_weekend(self) -> None:
+        set_listed_days({date(2026, 12, 12): SpecialDay("a mistake", time(13))})
+        assert sessions(Market.STOCK, date(2026, 12, 12)) == ()
+        assert special_day(Market.STOCK, date(2026, 12, 12)) is None
+
+    def test_that_say_what_is_computed_leave_the_exact_name(self) -> None:
+        day = date(2026, 11, 27)
+        set_listed_days({day: SpecialDay("Thanksgiving", time(13))})
+        assert special_day(Market.STOCK, day) == SpecialDay("Day after Thanksgiving", time(13))
+
+    def test_are_nothing_to_markets_of_currencies(self) -> None:
+        set_listed_days({self.DAY: SpecialDay("Storm")})
+        for market in (Market.FOREX, Market.METAL, Market.CRYPTO):
+            assert is_open(market, new_york("2026-12-09 12:00"))
+
+    @pytest.mark.parametrize("days", [1, 30, 400])
+    def test_may_close_a_market_for_long(self, days: int) -> None:
+        listed = [self.DAY + timedelta(days=n) for n in range(days)]
+        set_listed_days(dict.fromkeys(listed, SpecialDay("War")))
+        opens = next_open(Market.STOCK, start_of_day(self.DAY))
+        assert day_of(opens) > listed[-1]
+        assert last_open(Market.STOCK, opens - 1) == new_york("2026-12-08 16:00")
+
+    @given(
+        st.dictionaries(
+            st.integers(-15, 15).map(lambda n: TestListedDays.DAY + timedelta(days=n)),
+            st.builds(SpecialDay, st.just("Storm"), st.sampled_from([None, time(10), time(13), time(16)])),
+        ),
+        st.sampled_from([Market.STOCK, Market.STOCK_EXTENDED, Market.INDEX]),
+        st.integers(-25 * 48, 25 * 48),
+        st.integers(0, 25 * 48),
+    )
+    def test_hold_in_every_answer(self, listed: SpecialDays, market: Market, first: int, length: int) -> None:
+        set_listed_days(listed)
+        start_ms = start_of_day(self.DAY) + first * HOUR_MS // 2
+        end_ms = start_ms + length * HOUR_MS // 2
+        opens = [at for at in range(start_ms, end_ms, HOUR_MS // 2) if is_open(market, at)]
+        assert open_ms_between(market, start_ms, end_ms) == len(opens) * HOUR_MS // 2
+        assert sum(to - at for at, to in open_intervals(market, start_ms, end_ms)) == (
+            len(opens) * HOUR_MS // 2
+        )
+        assert is_open(market, next_open(market, start_ms))
+        assert last_open(market, start_ms) <= start_ms <= next_open(market, start_ms)
+        for day, special in listed.items():
+            expected = 0 if special.closes is None or day.weekday() > 4 else 1
+            assert len(sessions(market, day)) == expected
 
 
 class TestDays:

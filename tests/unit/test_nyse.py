@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from datetime import date, time, timedelta
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assetbatch.domain.nyse import SpecialDay, special_day, special_days
+from assetbatch.domain.nyse import LISTED_AHEAD, SpecialDay, SpecialDays, learn, special_day, special_days
 
 FIRST, LAST = date(2003, 1, 1), date(2027, 12, 31)
 YEARS = st.integers(2003, 2199)
@@ -107,3 +108,62 @@ def test_good_friday_lies_where_easter_can(year: int) -> None:
     (day,) = (day for day, special in special_days(year).items() if special.name == "Good Friday")
     assert day.weekday() == 4
     assert date(year, 3, 20) <= day <= date(year, 4, 23)
+
+
+class TestLearn:
+    TODAY = date(2026, 11, 30)
+    LISTS = st.dictionaries(
+        st.integers(-20, 60).map(lambda n: TestLearn.TODAY + timedelta(days=n)),
+        st.builds(SpecialDay, st.sampled_from(["Storm", "Christmas"]), st.sampled_from([None, time(13)])),
+        max_size=8,
+    )
+
+    def after(self, more: int) -> date:
+        return self.TODAY + timedelta(days=more)
+
+    def test_a_closure_that_is_listed_no_more_is_withdrawn(self) -> None:
+        storm, christmas = {self.after(4): SpecialDay("Storm")}, {self.after(25): SpecialDay("Christmas Day")}
+        assert learn(storm, christmas, self.TODAY) == christmas
+
+    def test_a_short_list_says_nothing_of_the_time_after_it(self) -> None:
+        near, far = {self.after(4): SpecialDay("Storm")}, {self.after(25): SpecialDay("Christmas Day")}
+        assert learn(far, near, self.TODAY) == near | far
+        assert learn(far, {}, self.TODAY) == far
+
+    @pytest.mark.parametrize("more", [-300, -1, 0, 1])
+    def test_a_closure_up_to_tomorrow_stays_though_only_later_ones_are_listed(self, more: int) -> None:
+        known = {self.after(more): SpecialDay("Storm")}
+        listed = {self.after(25): SpecialDay("Christmas Day")}
+        assert learn(known, listed, self.TODAY) == known | listed
+
+    def test_what_is_listed_for_today_replaces_what_was_known(self) -> None:
+        known, listed = {self.TODAY: SpecialDay("Storm")}, {self.TODAY: SpecialDay("Storm", time(12))}
+        assert learn(known, listed, self.TODAY) == listed
+
+    @pytest.mark.parametrize("day", [date(2026, 11, 29), TODAY + LISTED_AHEAD + timedelta(days=1)])
+    def test_a_day_that_no_list_of_what_comes_has_is_passed_over(self, day: date) -> None:
+        known = {self.after(25): SpecialDay("Christmas Day")}
+        assert learn(known, {day: SpecialDay("Storm")}, self.TODAY) == known
+
+    @given(LISTS, LISTS)
+    def test_hearing_a_list_twice_is_hearing_it_once(self, known: SpecialDays, listed: SpecialDays) -> None:
+        once = learn(known, listed, self.TODAY)
+        assert learn(once, listed, self.TODAY) == once
+        assert list(once) == sorted(once)
+
+    @given(LISTS, LISTS)
+    def test_the_list_holds_from_today_on_and_the_past_stays(
+        self, known: SpecialDays, listed: SpecialDays
+    ) -> None:
+        found = learn(known, listed, self.TODAY)
+        for day in {*known, *listed, *found}:
+            if day < self.TODAY:
+                assert found.get(day) == known.get(day)
+            elif day in listed:
+                assert found[day] == listed[day]
+            elif day in found:
+                assert found[day] == known[day]
+
+    @given(LISTS)
+    def test_what_is_known_survives_the_way_through_json(self, known: SpecialDays) -> None:
+        assert msgspec.json.decode(msgspec.json.encode(known), type=dict[date, SpecialDay]) == known

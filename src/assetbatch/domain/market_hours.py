@@ -20,7 +20,7 @@ from assetbatch.domain.units import HOUR_MS
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
 
-    from assetbatch.domain.nyse import SpecialDay
+    from assetbatch.domain.nyse import SpecialDay, SpecialDays
 
 
 @cache
@@ -80,21 +80,36 @@ class _Hours(msgspec.Struct, eq=False):
     one is never taken for another."""
 
     sessions: Sessions | None
+    listed: SpecialDays = {}
+    """What the provider lists; of days that it does not list, what is computed holds."""
 
 
 _HOURS = {market: _Hours(regular) for market, regular in SESSIONS.items()}
 
 
+def set_listed_days(listed: SpecialDays) -> None:
+    """Lay the days that the provider lists over the computed ones, for all that this process asks from now
+    on. They replace those that were listed before."""
+    for market, hours in _HOURS.items():
+        if isinstance(hours.sessions, TradingDays) and hours.listed != listed:
+            _HOURS[market] = _Hours(hours.sessions, dict(listed))
+
+
 def special_day(market: Market, day: date) -> SpecialDay | None:
-    """Return what a day of a market is, with its name, if it is closed or closes early for a reason of its
-    own."""
-    return _special_day(day) if isinstance(_HOURS[market].sessions, TradingDays) else None
+    """Return what a weekday of a market is, with its name, if the market is closed on it or closes early."""
+    hours = _HOURS[market]
+    return _special_day(hours, day) if isinstance(hours.sessions, TradingDays) else None
 
 
-def _special_day(day: date) -> SpecialDay | None:
+def _special_day(hours: _Hours, day: date) -> SpecialDay | None:
     from assetbatch.domain import nyse  # currencies alone need none of it
 
-    return nyse.special_day(day)
+    if day.weekday() > 4:
+        return None
+    computed, listed = nyse.special_day(day), hours.listed.get(day)
+    if listed is None or (computed and computed.closes == listed.closes):  # of two names ours is exact
+        return computed
+    return listed
 
 
 def sessions(market: Market, day: date) -> tuple[tuple[int, int], ...]:
@@ -108,7 +123,7 @@ def _sessions(hours: _Hours, day: date) -> tuple[tuple[int, int], ...]:
     if regular is None:
         return ((start_of_day(day), start_of_day(day + timedelta(days=1))),)
     if isinstance(regular, TradingDays):
-        return _trading_session(regular, day)
+        return _trading_session(hours, regular, day)
 
     def at(hour: int) -> int:
         return start_of_day(day + timedelta(days=1)) if hour == 24 else _moment(day, time(hour))
@@ -116,11 +131,11 @@ def _sessions(hours: _Hours, day: date) -> tuple[tuple[int, int], ...]:
     return tuple((at(opens), at(closes)) for opens, closes in regular.get(day.weekday(), ()))
 
 
-def _trading_session(regular: TradingDays, day: date) -> tuple[tuple[int, int], ...]:
+def _trading_session(hours: _Hours, regular: TradingDays, day: date) -> tuple[tuple[int, int], ...]:
     if day.weekday() > 4:
         return ()
     closes: time | None = regular.closes
-    if special := _special_day(day):
+    if special := _special_day(hours, day):
         closes = special.closes
     if closes is None:
         return ()
@@ -150,23 +165,23 @@ def last_open(market: Market, at_ms: int) -> int:
 @lru_cache(maxsize=2**10)
 def _last_open(hours: _Hours, at_ms: int) -> int:
     day = day_of(at_ms)
-    for _ in range(8):
+    for _ in range(8 + len(hours.listed)):
         for start, end in reversed(_sessions(hours, day)):
             if start <= at_ms:
                 return min(at_ms, end)
         day -= timedelta(days=1)
-    raise AssertionError("every market opens within a week")
+    raise AssertionError("every market opens within a week, without what is listed")
 
 
 def next_open(market: Market, at_ms: int) -> int:
     """Return `at_ms` itself while the market is open, else the start of its next session."""
     hours, day = _HOURS[market], day_of(at_ms)
-    for _ in range(8):
+    for _ in range(8 + len(hours.listed)):
         for start, end in _sessions(hours, day):
             if at_ms < end:
                 return max(at_ms, start)
         day += timedelta(days=1)
-    raise AssertionError("every market opens within a week")
+    raise AssertionError("every market opens within a week, without what is listed")
 
 
 def open_intervals(market: Market, start_ms: int, end_ms: int) -> list[tuple[int, int]]:

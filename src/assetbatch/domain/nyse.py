@@ -1,7 +1,7 @@
 """The days of the New York Stock Exchange that are no ordinary weekdays, computed from its rules.
 
-The rules and the table hold from 2003 on. Its plans for the next year may differ; what the provider lists
-comes before what is computed.
+The rules and the table hold from 2003 on. What the provider lists comes before what is computed: it knows a
+closure that nobody has planned.
 """
 
 from __future__ import annotations
@@ -21,10 +21,15 @@ class SpecialDay(msgspec.Struct, frozen=True):
     """When it closes, on New York's wall clock; None for a day on which it never opens."""
 
 
+SpecialDays = Mapping[date, SpecialDay]
+
+LISTED_AHEAD = timedelta(days=800)
+"""How far ahead of today a listed day is believed. The provider lists about a year."""
+
 _MONDAY, _THURSDAY, _SATURDAY, _SUNDAY = 0, 3, 5, 6
 _EARLY = time(13)
 
-_UNSCHEDULED: Mapping[date, SpecialDay] = {
+_UNSCHEDULED: SpecialDays = {
     date(2003, 12, 26): SpecialDay("Day after Christmas", _EARLY),
     date(2004, 6, 11): SpecialDay("Funeral of Ronald Reagan"),
     date(2007, 1, 2): SpecialDay("Funeral of Gerald Ford"),
@@ -41,8 +46,22 @@ def special_day(day: date) -> SpecialDay | None:
     return special_days(day.year).get(day)
 
 
+def learn(known: SpecialDays, listed: SpecialDays, today: date) -> SpecialDays:
+    """Return what is known of listed days, ascending, after the provider has listed those to come.
+
+    It is right up to the last day that it lists: what it leaves out before is withdrawn. What is known of
+    days up to tomorrow stays, unless it is listed again. The provider lists no past day, its day may have
+    begun earlier than New York's, and whoever fills gaps asks for past days.
+    """
+    found = {day: special for day, special in listed.items() if today <= day <= today + LISTED_AHEAD}
+    last = max(found, default=today)
+    settled = today + timedelta(days=1)
+    kept = {day: special for day, special in known.items() if day <= settled or day > last}
+    return dict(sorted((kept | found).items()))
+
+
 @cache
-def special_days(year: int) -> Mapping[date, SpecialDay]:
+def special_days(year: int) -> SpecialDays:
     """Return the special days of a year, ascending. None is on a weekend."""
     found = {day: SpecialDay(name) for day, name in _holidays(year)}
     found |= {day: SpecialDay(name, _EARLY) for day, name in _early_closes(year) if day not in found}
