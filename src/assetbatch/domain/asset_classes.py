@@ -1,6 +1,7 @@
 """What sets a class of assets apart: one descriptor for each class, in this one place.
 
 Everything else asks the descriptor. A new class is a member of `AssetType` and of `Market`, and a descriptor.
+Stocks and indices have their hours here before they have a class.
 """
 
 from __future__ import annotations
