@@ -201,6 +201,7 @@ class TestListedDays:
     def test_open_a_holiday(self) -> None:
         set_listed_days({date(2026, 4, 3): SpecialDay("Good Friday", time(16))})
         assert is_open(Market.STOCK, new_york("2026-04-03 15:59"))
+        assert special_day(Market.STOCK, date(2026, 4, 3)) is None
 
     def test_open_no_weekend(self) -> None:
         set_listed_days({date(2026, 12, 12): SpecialDay("a mistake", time(13))})

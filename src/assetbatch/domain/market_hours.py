@@ -75,7 +75,7 @@ def years_before(at_ms: int, years: int) -> int:
     return start_of_day(day.replace(year=day.year - years))
 
 
-class _Hours(msgspec.Struct, eq=False):
+class _Hours(msgspec.Struct, frozen=True, eq=False):
     """The hours of a market. No two are equal, and each is its own key: that is cheap, and what is cached for
     one is never taken for another."""
 
@@ -98,10 +98,10 @@ def set_listed_days(listed: SpecialDays) -> None:
 def special_day(market: Market, day: date) -> SpecialDay | None:
     """Return what a weekday of a market is, with its name, if the market is closed on it or closes early."""
     hours = _HOURS[market]
-    return _special_day(hours, day) if isinstance(hours.sessions, TradingDays) else None
+    return _special_day(hours, hours.sessions, day) if isinstance(hours.sessions, TradingDays) else None
 
 
-def _special_day(hours: _Hours, day: date) -> SpecialDay | None:
+def _special_day(hours: _Hours, regular: TradingDays, day: date) -> SpecialDay | None:
     from assetbatch.domain import nyse  # currencies alone need none of it
 
     if day.weekday() > 4:
@@ -109,7 +109,7 @@ def _special_day(hours: _Hours, day: date) -> SpecialDay | None:
     computed, listed = nyse.special_day(day), hours.listed.get(day)
     if listed is None or (computed and computed.closes == listed.closes):  # of two names ours is exact
         return computed
-    return listed
+    return None if listed.closes == regular.closes else listed
 
 
 def sessions(market: Market, day: date) -> tuple[tuple[int, int], ...]:
@@ -134,9 +134,8 @@ def _sessions(hours: _Hours, day: date) -> tuple[tuple[int, int], ...]:
 def _trading_session(hours: _Hours, regular: TradingDays, day: date) -> tuple[tuple[int, int], ...]:
     if day.weekday() > 4:
         return ()
-    closes: time | None = regular.closes
-    if special := _special_day(hours, day):
-        closes = special.closes
+    special = _special_day(hours, regular, day)
+    closes = special.closes if special else regular.closes
     if closes is None:
         return ()
     return ((_moment(day, regular.opens), _moment(day, closes) + regular.late_hours * HOUR_MS),)
