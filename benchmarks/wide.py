@@ -42,7 +42,7 @@ from assetbatch.config import Config, load
 from assetbatch.database import Store
 from assetbatch.deadline import Deadline
 from assetbatch.domain.models import SNAPSHOT_TICKERS, Changes
-from assetbatch.domain.work import PAGE_MS
+from assetbatch.domain.pages import PAGE_MS
 from assetbatch.provider.client import ProviderClient
 from assetbatch.refresh.inflight import MAX_IN_FLIGHT
 from assetbatch.refresh.progress import Progress

@@ -26,6 +26,7 @@ from assetbatch.domain.results import CycleResult
 from assetbatch.refresh.progress import Progress
 from assetbatch.sandbox import PLANS, SandboxServer, system_clock
 from assetbatch.sandbox.prices import HISTORY_START_MS
+from assetbatch.sandbox.spans import Counting
 from assetbatch.services import Services
 from assetbatch.state.connection import RedisClient
 
@@ -88,6 +89,7 @@ class World:
         replay: Path | None = None,
         replay_weeks: int | None = None,
         universe: int | None = None,
+        counting: Counting = Counting.STORED,
         days: int | None = 2,
     ) -> None:
         """`days`: how many days of trading there are before this one; None: years, which cost a page of bars
@@ -99,6 +101,7 @@ class World:
             replay=replay,
             replay_weeks=replay_weeks,
             universe=universe,
+            counting=counting,
             since_ms=first_day(clock.now_ms(), days) if days else HISTORY_START_MS,
         )
         self.provider.start()

@@ -295,6 +295,10 @@ class Services:
         """Return what may be asked: what the tier promises, and what the provider has shown and refused."""
         from assetbatch.domain.entitlements import Entitlements
 
-        restrictions, observations = self.entitlement_store.load()
-        end_of_day = self.config.tier.delay_minutes > 0
-        return Entitlements(end_of_day=end_of_day, restrictions=restrictions, observations=observations)
+        remembered = self.entitlement_store.load()
+        return Entitlements(
+            end_of_day=self.config.tier.delay_minutes > 0,
+            restrictions=remembered.restrictions,
+            observations=remembered.observations,
+            page_lengths=remembered.page_lengths,
+        )

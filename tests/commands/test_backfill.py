@@ -12,17 +12,19 @@ import pytest
 
 from assetbatch.commands.backfill import BackfillReport, TakenBack, backfill, take_back
 from assetbatch.commands.gaps import SymbolGaps, find_gaps
-from assetbatch.domain.asset_classes import AssetType
+from assetbatch.domain.asset_classes import AssetType, Market
 from assetbatch.domain.assets import AssetPriority
 from assetbatch.domain.coverage import GapReason
 from assetbatch.domain.entitlements import Restriction
 from assetbatch.domain.market_hours import start_of_day
 from assetbatch.domain.models import BAR_MS, Changes, CoveredInterval, IntervalState
+from assetbatch.domain.pages import PageLength, length_in_words
 from assetbatch.domain.queueing import Cancelled, Failure, Lane
 from assetbatch.errors import ConfigError, UnreachableError
 from assetbatch.health.collect import collect
 from assetbatch.provider.answers import BarsAnswer
 from assetbatch.provider.client import ProviderClient
+from assetbatch.sandbox.spans import Counting
 from assetbatch.state.queue import Lease
 from assetbatch.views.terminal.backfill import queued_lines
 from tests.world import PRIORITY, World
@@ -74,6 +76,41 @@ class TestBackfill:
         assert free.bars("BTCUSD") == 729 * 288
         assert len(free.paths) <= 23
         assert holes_of(free).complete == 1.0
+
+    @pytest.mark.slow
+    @pytest.mark.usefixtures("years_of_bars")
+    @pytest.mark.parametrize(
+        ("counting", "most_calls", "word"),
+        [
+            (Counting.STORED, 9, "forex: one call brings up to 48 days of bars"),
+            (Counting.ELAPSED, 11, "forex: longer pages of bars are cut; one call asks for 34 days"),
+        ],
+    )
+    def test_a_year_of_forex_takes_a_quarter_fewer_calls_where_longer_pages_come_whole(
+        self, make_world: MakeWorld, counting: Counting, most_calls: int, word: str
+    ) -> None:
+        world = make_world(plan="basic", counting=counting)
+        world.know_that_today_is_refused()
+        report = wanted(world, date(2025, 11, 19), symbol="EURUSD")
+        assert report.forecast.calls == 11
+        result = world.run_queue(seconds=90)
+        assert (result.result, result.queue_size) == ("ok", 0)
+        assert len(world.paths) <= most_calls
+        assert holes_of(world, "EURUSD").complete == 1.0
+        with world.services() as services:
+            assert word in [
+                length_in_words(*found) for found in services.entitlements().market_lengths(services.now_ms())
+            ]
+            assert word in collect(services).plan["pages"]
+
+    @pytest.mark.usefixtures("years_of_bars")
+    def test_its_forecast_uses_the_length_that_was_learned(self, free: World) -> None:
+        with free.services() as services:
+            now_ms = services.now_ms()
+            known = PageLength(of=Market.FOREX, since_ms=now_ms, until_ms=now_ms + DAY_MS, whole=True)
+            services.entitlement_store.remember(known)
+        report = wanted(free, date(2025, 11, 19), symbol="EURUSD")
+        assert report.forecast.calls == len(report.symbols[0].pages) == 8
 
     @pytest.mark.usefixtures("years_of_bars")
     def test_fetches_nothing_again_however_often_it_is_asked(self, free: World) -> None:

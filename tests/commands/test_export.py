@@ -28,6 +28,7 @@ from assetbatch.domain.exporting import EARLIEST_MS, LATEST_MS, ExportFormat, Ex
 from assetbatch.domain.market_hours import to_ms
 from assetbatch.errors import AssetbatchError, ConfigError, DatabaseError
 from tests.commands.conftest import MakeWorld
+from tests.documented import shows
 from tests.world import World
 
 Rows = list[dict[str, str]]
@@ -357,8 +358,9 @@ class TestAFolder:
         to_folder(world, wanted())
         with open(world.folder / "out" / ".assetbatch-export.lock") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
-            with pytest.raises(AssetbatchError, match="another export writes into"):
+            with pytest.raises(AssetbatchError) as caught:
                 to_folder(world, wanted())
+        shows(str(caught.value), "another export writes into …")
 
     def test_says_where_it_cannot_be_written(self, world: World) -> None:
         (world.folder / "out").write_text("a file")
@@ -399,11 +401,9 @@ class TestParquet:
     ) -> None:
         monkeypatch.setitem(sys.modules, "pyarrow", None)
         path = world.folder / "gold.parquet"
-        with (
-            world.services() as services,
-            pytest.raises(ConfigError, match="pyarrow, which writes Parquet, is not installed") as caught,
-        ):
+        with world.services() as services, pytest.raises(ConfigError) as caught:
             export_in_place(services, wanted(written_as=ExportFormat.PARQUET), path, Quiet())
+        shows(str(caught.value), "pyarrow, which writes Parquet, is not installed")
         assert "pipx inject" in str(caught.value.hint)
         assert not path.exists()
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from assetbatch.commands.backfill import backfill
+from assetbatch.domain.ranges import asked_in_larger
 from tests.world import World
 
 from .conftest import MakeWorld
@@ -174,3 +175,18 @@ class TestAChangeOfTheSize:
         with world.services() as services:
             (report,) = backfill(services, ["BTCUSD"], date(2026, 11, 10), None, dry_run=dry_run).symbols
         assert len(report.pages) == 1
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_a_backfill_over_closed_days_leaves_what_was_asked_for_in_minutes(
+    make_world: MakeWorld, *, again: bool
+) -> None:
+    euro = {"symbol": "EURUSD", "polygon_ticker": "C:EURUSD", "asset_type": "forex", "bars": "1m"}
+    world = make_world(plan="basic", document={"priority_assets": [euro], "secondary_assets": []})
+    world.know_that_today_is_refused()
+    world.run_priority()
+    with world.services() as services:
+        backfill(services, ["EURUSD"], date(2026, 10, 3), date(2026, 11, 8), dry_run=False, again=again)
+        assert not asked_in_larger(
+            services.config.assets_by_symbol["EURUSD"], services.store.load(["EURUSD"])["EURUSD"]
+        )

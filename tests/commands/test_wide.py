@@ -183,7 +183,7 @@ def test_pages_of_one_symbol_follow_each_other_while_others_are_out(
     ]
     with world.services() as services:
         services.queue.enqueue(ids)
-    result = world.run_queue()
+    result = world.run_queue(seconds=60)
     assert (result.result, result.queue_size) == ("ok", 0)
     assert most_out[0] > 1
     assert min(world.bars(asset["symbol"]) for asset in document["secondary_assets"]) > 8000

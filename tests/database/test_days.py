@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 
+import psycopg
 import pytest
 
 from assetbatch.config.tables import TableMapping, TableMappings
@@ -12,7 +15,7 @@ from assetbatch.domain.models import Changes, DayBar, Price
 from assetbatch.errors import SchemaRefusedError
 from tests.schema import migrate
 
-from .conftest import Sql
+from .conftest import Sql, wait_for_a_waiting_lock
 
 NOW_MS = 1_760_000_100_000
 MONDAY, TUESDAY = date(2025, 10, 6), date(2025, 10, 7)
@@ -51,6 +54,55 @@ def test_are_written_only_where_they_are_new_or_differ(store: Store, sql: Sql) -
     assert after[0] == before[0]
     assert after[1] != before[1]
     assert rows(sql)[1][2] == 1.25
+
+
+@pytest.mark.parametrize("there", [0, 1], ids=["as it was", "corrected"])
+def test_asked_for_earlier_and_saved_later_change_nothing(store: Store, sql: Sql, there: int) -> None:
+    """Whether the later answer has changed the bar or found it as it was."""
+    closes = [1.25, 1.5]
+    store.save(Changes(days={"EURUSD": [day(close=closes[there], asked_ms=NOW_MS - 9000)]}), NOW_MS)
+    store.save(Changes(days={"EURUSD": [day(close=1.5, asked_ms=NOW_MS - 1000)]}), NOW_MS)
+    earlier = [day(close=1.25, asked_ms=NOW_MS - 5000), day(TUESDAY, 1.75, asked_ms=NOW_MS - 5000)]
+    store.save(Changes(days={"EURUSD": earlier, "XAUUSD": earlier}), NOW_MS)
+    assert [row[:3] for row in rows(sql)] == [
+        ("EURUSD", MONDAY, 1.5),
+        ("EURUSD", TUESDAY, 1.75),
+        ("XAUUSD", MONDAY, 1.25),
+        ("XAUUSD", TUESDAY, 1.75),
+    ]
+
+
+def test_of_one_batch_that_asked_for_last_counts(store: Store, sql: Sql) -> None:
+    two = [day(close=1.5, asked_ms=NOW_MS - 1000), day(close=1.25, asked_ms=NOW_MS - 5000)]
+    store.save(Changes(days={"EURUSD": two}), NOW_MS)
+    assert rows(sql)[0][2] == 1.5
+
+
+def test_asked_for_by_a_clock_that_was_ahead_are_corrected(store: Store, sql: Sql) -> None:
+    ahead_ms = int(time.time() * 1000) + 3_600_000
+    store.save(Changes(days={"EURUSD": [day(close=1.25, asked_ms=ahead_ms)]}), NOW_MS)
+    store.save(Changes(days={"EURUSD": [day(close=1.5, asked_ms=NOW_MS)]}), NOW_MS)
+    assert rows(sql)[0][2] == 1.5
+
+
+def test_a_writer_waits_for_the_answer_of_a_later_moment(database_url: str, store: Store, sql: Sql) -> None:
+    """Both have begun before either has written."""
+    sql(
+        "BEGIN; INSERT INTO data_sources.assetbatch_answers"
+        f" SELECT id, -1, to_timestamp({NOW_MS} / 1000.0), '[]' FROM trading.symbols WHERE symbol = 'EURUSD'"
+    )
+    sql(
+        f"INSERT INTO {TABLE} SELECT id, '{MONDAY}', 1, 2, 1, 1.5 FROM trading.symbols"
+        " WHERE symbol = 'EURUSD'"
+    )
+    earlier = Changes(days={"EURUSD": [day(close=1.25, asked_ms=NOW_MS - 5000)]})
+    with Store.open(database_url) as other, ThreadPoolExecutor(1) as thread:
+        saved = thread.submit(other.save, earlier, NOW_MS)
+        with psycopg.connect(database_url, autocommit=True) as beside:
+            wait_for_a_waiting_lock(lambda query: beside.execute(query.encode()).fetchall())
+        sql("COMMIT")
+        saved.result(10)
+    assert rows(sql)[0][2] == 1.5
 
 
 def test_do_not_wait_for_a_symbol_that_is_held(store: Store, sql: Sql) -> None:

@@ -5,15 +5,26 @@ import threading
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from importlib.resources import files
-from typing import Any
+from typing import Any, Literal
 
 import psycopg
 import pytest
 
+from assetbatch.config.tables import TableMapping, TableMappings
 from assetbatch.database import Store
 from assetbatch.database.migrations import all_migrations
 from assetbatch.database.session import Connection
-from assetbatch.domain.models import BAR_MS, Changes, CoveredInterval, IntervalFault, IntervalState, Price
+from assetbatch.domain.bar_sizes import BarSize
+from assetbatch.domain.models import (
+    BAR_MS,
+    Bar,
+    Changes,
+    CoveredInterval,
+    IntervalFault,
+    IntervalState,
+    Price,
+)
+from assetbatch.domain.units import DAY_MS
 from assetbatch.errors import DatabaseError, SchemaMissingError
 from tests.schema import migrate, register
 
@@ -85,6 +96,67 @@ def test_an_installation_of_version_1_is_upgraded_and_keeps_what_it_has(
     with Store.open(database_url) as upgraded:
         assert upgraded.load(["EURUSD"])["EURUSD"].last_price == 1.5
         upgraded.save(Changes(coverage={"EURUSD": [CoveredInterval(0, BAR_MS, IntervalState.ASKED)]}), 1)
+
+
+@pytest.mark.parametrize("instrument", ["id", "symbol", "polygon_ticker"])
+def test_bars_of_an_upgraded_installation_stay_and_can_become_minutes(
+    database_url: str, sql: Sql, instrument: str
+) -> None:
+    """From version 8, which knew one table of bars and recorded what it holds beside the tables."""
+    mappings, start_ms = TableMappings(), 1_760_000_100_000
+    if instrument != "id":
+        sql(
+            "CREATE SCHEMA market_data; CREATE TABLE market_data.ohlcv_5m (ticker text, ts timestamptz,"
+            " open float8, high float8, low float8, close float8, volume float8, PRIMARY KEY (ticker, ts))"
+        )
+        kind: Literal["symbol", "polygon_ticker"] = "symbol" if instrument == "symbol" else "polygon_ticker"
+        mappings = TableMappings(bars=TableMapping(instrument=kind))
+
+    def opened(*, check_schema: bool = True) -> Store:
+        return Store.open(
+            database_url,
+            mappings=mappings,
+            tickers=lambda: {"EURUSD": "C:EURUSD"},
+            check_schema=check_schema,
+        )
+
+    def answer(size_ms: int) -> Changes:
+        starts = range(start_ms, start_ms + 10 * BAR_MS, size_ms)
+        return Changes(
+            bars={"EURUSD": [Bar(t_ms, 1.0, 2.0, 1.0, 1.5, size_ms / 60_000) for t_ms in starts]},
+            coverage={
+                "EURUSD": [CoveredInterval(start_ms, start_ms + 10 * BAR_MS, IntervalState.ASKED, start_ms)]
+            },
+            minutes={"EURUSD"} if size_ms < BAR_MS else set(),
+        )
+
+    with opened(check_schema=False) as store:
+        store.initialise(mappings, [asset("EURUSD")])
+        store.save(answer(BAR_MS), start_ms + DAY_MS)
+    sql(
+        "DROP TABLE market_data.ohlcv_1m, market_data.ohlcv_1d;"
+        "ALTER TABLE data_sources.assetbatch_sync DROP COLUMN bar_size;"
+        "DELETE FROM data_sources.assetbatch_migrations WHERE version >= 9"
+    )
+    sql(
+        "UPDATE data_sources.assetbatch_names SET names = (names - 'bars_1m' - 'bars_1d'"
+        " #- '{bars,instrument}' #- '{bars,target}')"
+        " || jsonb_build_object('instrument', %s::text, 'bars_target', NULL)",
+        instrument,
+    )
+    before = sql("SELECT xmin::text, * FROM market_data.ohlcv_5m ORDER BY ts")
+    with pytest.raises(SchemaMissingError, match="version 8"):
+        opened()
+    with opened(check_schema=False) as store:
+        done = store.initialise(mappings, [asset("EURUSD")])
+        assert (done.steps[:1], done.plan.changed) == (["bar_sizes"], ())
+    with opened() as store:
+        assert (store.load(["EURUSD"])["EURUSD"].bar_size, len(before)) == (None, 10)
+        store.ask_again(["EURUSD"], start_ms + DAY_MS)
+        store.save(answer(60_000), start_ms + DAY_MS)
+        assert store.load(["EURUSD"])["EURUSD"].bar_size is BarSize.ONE_MINUTE
+    assert sql("SELECT xmin::text, * FROM market_data.ohlcv_5m ORDER BY ts") == before
+    assert sql("SELECT count(*) FROM market_data.ohlcv_1m") == [(50,)]
 
 
 def test_the_words_of_failed_stretches_become_faults(store: Store, sql: Sql) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import time
 from collections import defaultdict
 from collections.abc import Sequence
 from decimal import Decimal
 from itertools import pairwise
 from random import Random
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -168,6 +171,20 @@ class TestWhenItIsWritten:
         assert (saved.bars_new, saved.bars_changed) == (0, 0)
         assert sql("SELECT xmin::text, ts FROM market_data.ohlcv_5m ORDER BY ts") == before
 
+    @pytest.mark.parametrize("partly", [False, True])
+    def test_where_what_is_stored_is_wanted_again(self, store: Store, sql: Sql, partly: bool) -> None:
+        """At once by the same batch, or before an answer of which a minute is of no use."""
+        again = CoveredInterval(START_MS, START_MS + 10 * BAR_MS, IntervalState.AGAIN, NOW_MS)
+        batch = changes([minute(n) for n in range(50)], [(0, 10)])
+        both = [*batch.coverage["BTCUSD"], again]
+        store.save(msgspec.structs.replace(batch, coverage={"BTCUSD": both}), NOW_MS)
+        assert len(bars(sql)) == 10
+        if partly:
+            failed = CoveredInterval(START_MS, START_MS + BAR_MS, FAILED, NOW_MS, "no use")
+            batch = changes([minute(0, 1.75, open=1.5)], [], NOW_MS + 1)
+            store.save(msgspec.structs.replace(batch, coverage={"BTCUSD": [failed]}), NOW_MS + 1)
+        assert number(sql, 0)[0] == (1.5 if partly else 1.1)
+
     def test_a_minute_of_no_use_leaves_its_bar_as_it_was(self, store: Store, sql: Sql) -> None:
         store.save(changes([minute(n) for n in range(5)]), NOW_MS)
         failed = CoveredInterval(START_MS, START_MS + BAR_MS, FAILED, NOW_MS, "no use")
@@ -311,3 +328,64 @@ def test_bars_equal_the_direct_aggregation_of_the_minutes(
         assert bar[:5] + bar[6:] == wanted[start][:5] + wanted[start][6:]
         assert (bar[5] is None) == (wanted[start][5] is None)
         assert bar[5] is None or bar[5] == pytest.approx(wanted[start][5], rel=1e-14)
+
+
+def write_for_ever(database_url: str, seed: int) -> None:
+    """What a process does until it is killed: corrected minutes, in pages that end within a bar."""
+    chance = Random(seed)
+    with Store.open(database_url) as store:
+        while True:
+            now_ms = int(time.time() * 1000)
+            first, end = sorted(chance.sample(range(600), 2))
+            minutes = [
+                minute(n, chance.randrange(8, 72) / 8, volume=float(chance.randrange(9)))
+                for n in range(first, end)
+                if chance.random() < 0.8
+            ]
+            store.save(changes(minutes, [(-(-first // 5), end // 5)], now_ms), now_ms)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("store")
+def test_whenever_a_process_is_killed_each_bar_is_that_of_its_minutes(database_url: str, sql: Sql) -> None:
+    """Two processes write the same bars, and one of them is killed at any moment."""
+    chance, fork = Random(5), multiprocessing.get_context("fork")
+    writers = [fork.Process(target=write_for_ever, args=(database_url, seed)) for seed in range(2)]
+    for writer in writers:
+        writer.start()
+    try:
+        for seed in range(2, 42):
+            time.sleep(chance.uniform(0.05, 0.3))
+            killed = writers.pop(0)
+            killed.kill()
+            killed.join()
+            writers.append(fork.Process(target=write_for_ever, args=(database_url, seed)))
+            writers[-1].start()
+            assert_bars_are_those_of_the_minutes(sql)
+    finally:
+        for writer in writers:
+            writer.kill()
+            writer.join()
+    assert len(bars(sql)) > 100
+
+
+def assert_bars_are_those_of_the_minutes(sql: Sql) -> None:
+    """As one snapshot of the database has them."""
+    sql("BEGIN ISOLATION LEVEL REPEATABLE READ")
+    minutes, found = bars(sql, "ohlcv_1m"), bars(sql)
+    asked = {
+        int(start) + at
+        for start, end in sql(
+            "SELECT extract(epoch FROM start_ts) * 1000, extract(epoch FROM end_ts) * 1000"
+            " FROM data_sources.assetbatch_spans WHERE state = 'asked'"
+        )
+        for at in range(0, int(end - start), BAR_MS)
+    }
+    sql("COMMIT")
+    stored = defaultdict(list)
+    for t_ms, row in minutes.items():
+        stored[floor_to_bar(t_ms)].append(Bar(t_ms, *row))  # type: ignore[arg-type]
+    wanted = {start: aggregated(some) for start, some in stored.items() if start in asked}
+    assert found.keys() == wanted.keys()
+    for start, bar in found.items():
+        assert bar[:5] + bar[6:] == wanted[start][:5] + wanted[start][6:]

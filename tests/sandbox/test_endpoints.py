@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from assetbatch.domain.nyse import special_days
 from assetbatch.provider.holidays import decode_holidays
 from assetbatch.sandbox import SandboxServer
+from assetbatch.sandbox.spans import Counting
 
 from .helpers import (
     BAR_MS,
@@ -278,6 +279,17 @@ def test_a_page_that_is_full_at_the_end_of_the_data_leads_to_an_empty_one(server
     assert first["resultsCount"] == 12
     assert second["resultsCount"] == 0
     assert "results" not in second
+
+
+@pytest.mark.parametrize(("counting", "days"), [("stored", 47), ("elapsed", 34), ("month", 29)])
+def test_a_page_counts_the_minutes_that_it_is_to_count(clock: Clock, counting: str, days: int) -> None:
+    path = range_path("C:EURUSD", "5/minute", "2025-01-05", "2025-04-01")
+    with SandboxServer(clock=clock, counting=Counting(counting)) as server:
+        found = pages(server, path, limit=50_000)
+    first = found[0]["results"]
+    assert (first[-1]["t"] - ms("2025-01-05T05:00:00Z")) // (24 * 60 * MINUTE_MS) in (days, days - 1)
+    starts = [bar["t"] for page in found for bar in page.get("results", [])]
+    assert starts == sorted(set(starts))
 
 
 @pytest.mark.parametrize("ticker", ["X:NOPE", "C:eurusd", "EURUSD", "X:EURUSD"])

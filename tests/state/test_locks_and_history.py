@@ -2,11 +2,12 @@ from __future__ import annotations
 
 from typing import ClassVar, cast
 
-from assetbatch.domain.asset_classes import AssetType
+from assetbatch.domain.asset_classes import AssetType, Market
 from assetbatch.domain.entitlements import KnownRestriction, Observation, Restriction
+from assetbatch.domain.pages import Doubt, PageLength
 from assetbatch.domain.records import Command, CycleRecord
 from assetbatch.state.connection import RedisClient
-from assetbatch.state.entitlement_store import EntitlementStore
+from assetbatch.state.entitlement_store import EntitlementStore, Remembered
 from assetbatch.state.history import CYCLES_KEPT, History
 from assetbatch.state.keys import Keys
 from assetbatch.state.locks import Locks
@@ -231,8 +232,12 @@ def test_what_a_plan_shows_and_lacks_is_remembered_for_all_processes_of_its_key(
     memory = EntitlementStore(redis_client, keys, "k")
     memory.remember(refusal)
     memory.remember(sighting)
-    assert EntitlementStore(redis_client, keys, "k").load() == ([refusal], [sighting])
-    assert EntitlementStore(redis_client, keys, "another key").load() == ([], [])
+    doubt = Doubt("EURUSD", 1, 2)
+    length = PageLength(of=Market.FOREX, since_ms=1, until_ms=2, whole=True, doubts=(doubt,))
+    memory.remember(length)
+    remembered = EntitlementStore(redis_client, keys, "k").load()
+    assert remembered == Remembered([refusal], [sighting], [length])
+    assert EntitlementStore(redis_client, keys, "another key").load() == Remembered([], [], [])
 
 
 class TestRestrictionsInRedis:

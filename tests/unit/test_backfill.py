@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from assetbatch.commands.backfill import BackfillPlan, interleaved, plan_backfill
 from assetbatch.domain.asset_classes import AssetType
 from assetbatch.domain.assets import Asset
+from assetbatch.domain.coverage import record
 from assetbatch.domain.entitlements import Entitlements, Restriction
 from assetbatch.domain.forecast import Forecast, estimate
 from assetbatch.domain.market_hours import start_of_day
-from assetbatch.domain.models import CoveredInterval, IntervalState, StoredAsset
+from assetbatch.domain.models import CoveredInterval, IntervalFault, IntervalState, StoredAsset
 from assetbatch.domain.units import DAY_MS, HOUR_MS
 from assetbatch.domain.work import Work, WorkKind
 
@@ -167,6 +168,27 @@ class TestAPlan:
     def test_that_does_not_insist_leaves_alone_what_another_one_wants_again(self) -> None:
         again = CoveredInterval(*self.WANTED, IntervalState.AGAIN)
         assert self.plan([], (again,)).intervals == {"BTCUSD": []}
+
+    @pytest.mark.parametrize(("hours", "calls"), [(5, 0), (6, 1)])
+    def test_leaves_what_was_answered_with_nothing_for_six_hours(self, hours: int, calls: int) -> None:
+        asked_ms = self.NOW - hours * HOUR_MS
+        nothing = CoveredInterval(
+            *self.WANTED, IntervalState.FAILED, asked_ms, "nothing", IntervalFault.UNCONFIRMED
+        )
+        plan = self.plan([self.WANTED], (nothing,))
+        assert (len(plan.work), plan.symbols[0].complete) == (calls, 0.0)
+        assert record((nothing,), plan.intervals["BTCUSD"]) == [nothing]
+
+    def test_that_insists_forgets_what_was_answered_with_nothing(self) -> None:
+        asked_ms = self.NOW - HOUR_MS
+        nothing = CoveredInterval(
+            *self.WANTED, IntervalState.FAILED, asked_ms, "nothing", IntervalFault.UNCONFIRMED
+        )
+        plan = self.plan([self.WANTED], (nothing,), again=True)
+        assert len(plan.work) == 1
+        assert record((nothing,), plan.intervals["BTCUSD"]) == [
+            CoveredInterval(*self.WANTED, IntervalState.REQUESTED)
+        ]
 
     def test_leaves_out_what_is_older_than_the_plan_shows(self) -> None:
         known = Entitlements(end_of_day=True)

@@ -24,6 +24,7 @@ from assetbatch.domain.coverage import (
 )
 from assetbatch.domain.market_hours import day_of, is_open, new_york_zone, sessions, start_of_day, to_ms
 from assetbatch.domain.models import BAR_MS, CoveredInterval, IntervalState
+from assetbatch.domain.pages import Reach
 
 ASKED, REQUESTED, FAILED, NOT_IN_PLAN, REJECTED, NOT_WANTED, AGAIN = IntervalState
 HOUR_MS = 3_600_000
@@ -550,7 +551,7 @@ class TestPages:
                 if is_open(market, at_ms)
             }
         )
-        found = pages(market, stretches, page_days)
+        found = pages(market, stretches, Reach(page_days))
         assert all(any(first <= day <= last for first, last in found) for day in days)
         assert all(first in days and last in days for first, last in found), "edges are needed days"
         assert all((last - first).days < page_days for first, last in found)

@@ -209,6 +209,11 @@ class TestPartitions:
             "bars have partitions by month up to 2027-05-01 00:00 UTC",
         )
 
+    def test_of_minutes_are_told_apart(self) -> None:
+        (found,) = of_partitions(missing([], NOW, "bars_1m"), NOW, "bars_1m")
+        assert found.message == "minutes have partitions by month up to 2027-05-01 00:00 UTC"
+        assert of_partitions(self.THERE, NOW, "bars_1m") == []
+
     def test_are_no_finding_where_the_table_is_none_of_ours(self) -> None:
         assert of_partitions([], NOW) == []
 

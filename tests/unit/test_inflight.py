@@ -7,17 +7,20 @@ from contextlib import closing
 from datetime import date
 from typing import Any
 
+import msgspec
 import pytest
 
 from assetbatch.domain.asset_classes import AssetType
 from assetbatch.domain.assets import Asset
+from assetbatch.domain.bar_sizes import BarSize
 from assetbatch.domain.calls import BarsCall, GroupedDayCall, SnapshotCall
+from assetbatch.domain.pages import PAGE_MS
 from assetbatch.domain.queueing import CallLimit
 from assetbatch.domain.refusals import RefusalKind
 from assetbatch.domain.work import Work
 from assetbatch.provider.refusals import Refusal
-from assetbatch.refresh.batch import Request
-from assetbatch.refresh.inflight import MAX_IN_FLIGHT, InFlight, calls_at_once, may_start, shapes
+from assetbatch.refresh.batch import MAX_UNSAVED_BARS, Request
+from assetbatch.refresh.inflight import MAX_IN_FLIGHT, InFlight, calls_at_once, has_room, may_start, shapes
 from assetbatch.state.window import Grant
 
 EURUSD = Work(Asset(symbol="EURUSD", polygon_ticker="C:EURUSD", asset_type=AssetType.FOREX))
@@ -59,6 +62,25 @@ class TestMayStart:
         of_forex = shapes(SnapshotCall((EURUSD,)))
         assert not may_start(BOTH, of_forex, [BOTH])
         assert may_start(BOTH, shapes(BOTH), [BOTH])
+
+
+class TestHasRoom:
+    FIVE = BarsCall((BTCUSD,), 0, PAGE_MS - 1)
+    ONE = BarsCall((Work(msgspec.structs.replace(BTCUSD.asset, bars=BarSize.ONE_MINUTE)),), 0, PAGE_MS - 1)
+
+    def test_for_as_many_pages_of_five_minutes_as_are_in_flight_at_once(self) -> None:
+        assert has_room(self.FIVE, [self.FIVE] * (MAX_IN_FLIGHT - 1), 3 * MAX_UNSAVED_BARS)
+
+    def test_for_two_pages_of_minutes_in_whatever_state(self) -> None:
+        assert has_room(self.ONE, [self.ONE], 0)
+        assert not has_room(self.ONE, [self.ONE, self.ONE], 0)
+        assert not has_room(self.ONE, [self.ONE], 50_000)
+        assert has_room(self.FIVE, [self.ONE], 50_000)
+
+    def test_for_any_call_alone_and_for_prices(self) -> None:
+        years = BarsCall(self.ONE.work, 0, 30 * PAGE_MS)
+        assert has_room(years, [], 200_000)
+        assert has_room(years, [BOTH], 200_000)
 
 
 def grant(name: str) -> Grant:

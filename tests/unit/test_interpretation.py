@@ -10,6 +10,8 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from assetbatch.domain.asset_classes import AssetType, Market
 from assetbatch.domain.assets import Asset
@@ -34,7 +36,7 @@ from assetbatch.domain.models import (
 from assetbatch.domain.queueing import Fault
 from assetbatch.domain.refusals import RefusalKind
 from assetbatch.domain.status import Status
-from assetbatch.domain.units import DAY_MS, HOUR_MS
+from assetbatch.domain.units import DAY_MS, HOUR_MS, MINUTE_MS
 from assetbatch.domain.work import Work, WorkKind
 from assetbatch.provider.answers import BarsAnswer, PreviousDay, PricesAnswer
 from assetbatch.provider.refusals import Refusal
@@ -357,6 +359,47 @@ class TestPages:
         page = self.page(self.START + 2 * HOUR_MS, coverage=known).next_page
         assert page is not None
         assert unended_findings(self.WORK, page).results
+
+    @pytest.mark.parametrize(
+        ("odd", "failed"),
+        [
+            ({}, []),
+            ({"faulty_ms": 121}, [24]),
+            ({"misplaced_ms": 121}, [24]),
+            ({"faulty_ms": 118}, []),  # in a bar that the first page has answered for
+            ({"unplaced": 1}, [24]),  # it may have been the minute that is missing
+        ],
+    )
+    def test_a_bar_in_which_a_page_ends_is_judged_by_all_its_minutes(
+        self, odd: dict[str, int], failed: list[int]
+    ) -> None:
+        """The first page ends with minute 122 of the range, within its bar 24; minute 121 did not come."""
+        work = [Work(msgspec.structs.replace(BTCUSD, bars=BarSize.ONE_MINUTE), WorkKind.BARS)]
+        call = BarsCall(tuple(work), self.START, self.END - 1)
+        stored = {"BTCUSD": StoredAsset(symbol="BTCUSD")}
+        told = {
+            name: value if name == "unplaced" else (self.START + value * MINUTE_MS,)
+            for name, value in odd.items()
+        }
+
+        def of(first: int, end: int) -> list[Bar]:
+            return [
+                Bar(self.START + n * MINUTE_MS, 1.0, 1.0, 1.0, 1.0) for n in range(first, end) if n != 121
+            ]
+
+        one = answered(call, of(0, 123), size_ms=MINUTE_MS, next_url="next", **told)
+        page = bars_findings(call, work, None, one, stored, self.KNOWN, self.NOW).next_page
+        assert page is not None
+        assert page.from_ms == self.START + 24 * BAR_MS
+        two = answered(call, of(123, 6000), size_ms=MINUTE_MS)
+        findings = bars_findings(call, work, page, two, stored, self.KNOWN, self.NOW)
+        coverage = findings.coverage["BTCUSD"]
+        assert [
+            (one.start_ms - self.START) // BAR_MS for one in coverage if one.state is IntervalState.FAILED
+        ] == failed
+        assert (coverage[0].start_ms, coverage[-1].end_ms) == (page.from_ms, self.END)
+        assert findings.bars["BTCUSD"][0].t_ms == page.from_ms
+        assert [result.bars for result in findings.results] == [5999]
 
     def test_work_that_keeps_no_bars_would_begin_anew_and_fails(self) -> None:
         page = self.page(self.START + 10 * HOUR_MS).next_page
@@ -709,3 +752,48 @@ class TestThePriceThatFollowsFromBars:
     def test_has_no_bid_and_ask(self) -> None:
         price = price_from_bars("EURUSD", self.BARS, MIDNIGHT + 3 * BAR_MS)
         assert (price.bid, price.ask) == (None, None)
+
+
+class TestMinutesTellTheSameAsBars:
+    """Of a week of forex, a weekend within it: what no bar of five minutes shows, no minute shows either."""
+
+    START = MIDNIGHT - 5 * DAY_MS
+
+    @given(
+        runs=st.lists(st.tuples(st.integers(0, 5 * 1440), st.integers(1, 900)), max_size=12),
+        thin=st.integers(1, 4),
+        seen_ms=st.integers(0, 3 * HOUR_MS),
+    )
+    def test_whatever_is_missing(self, runs: list[tuple[int, int]], thin: int, seen_ms: int) -> None:
+        end_ms = MIDNIGHT - 1
+        now_ms = MIDNIGHT + seen_ms - 2 * HOUR_MS
+        starts = sorted(
+            {
+                self.START + at * MINUTE_MS
+                for first, count in runs
+                for at in range(first, first + count)
+                if at % thin == 0
+            }
+        )
+        starts = [t_ms for t_ms in starts if t_ms + MINUTE_MS <= min(now_ms, end_ms + 1)]
+        told = {}
+        for size_ms in (MINUTE_MS, BAR_MS):
+            asset = msgspec.structs.replace(
+                EURUSD, bars=BarSize.ONE_MINUTE if size_ms == MINUTE_MS else BarSize.FIVE_MINUTES
+            )
+            bars = [
+                Bar(t_ms, 1.0, 1.0, 1.0, 1.0) for t_ms in sorted({t_ms - t_ms % size_ms for t_ms in starts})
+            ]
+            work = (Work(asset, WorkKind.BARS),)
+            call = BarsCall(work, self.START, end_ms)
+            findings = bars_findings(
+                call,
+                work,
+                None,
+                answered(call, bars, size_ms=size_ms),
+                {"EURUSD": StoredAsset(symbol="EURUSD")},
+                Entitlements(end_of_day=False),
+                now_ms,
+            )
+            told[size_ms] = findings.coverage, [result.status for result in findings.results]
+        assert told[MINUTE_MS] == told[BAR_MS]

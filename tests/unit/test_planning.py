@@ -26,13 +26,15 @@ from assetbatch.domain.calls import (
 from assetbatch.domain.coverage import record, unanswered
 from assetbatch.domain.due import Verdict, assess, bars_lag, expected_next_start
 from assetbatch.domain.entitlements import Entitlements, KnownRestriction, Observation, Restriction
+from assetbatch.domain.history_pages import history_ranges
 from assetbatch.domain.market_hours import open_ms_between, start_of_day, to_ms
 from assetbatch.domain.models import BAR_MS, CoveredInterval, IntervalFault, IntervalState, StoredAsset
+from assetbatch.domain.pages import PAGE_DAYS, PAGE_MS, PageKind
 from assetbatch.domain.pauses import FAILED_AGAIN_MS
-from assetbatch.domain.ranges import askable, history_range, latest_range, pages_to_ask
+from assetbatch.domain.ranges import askable, latest_range, pages_to_ask
 from assetbatch.domain.status import Status
 from assetbatch.domain.units import DAY_MS as DAY
-from assetbatch.domain.work import PAGE_DAYS, PAGE_MS, Work, WorkId, WorkKind, days_range, parse_work_id
+from assetbatch.domain.work import PAGES, Work, WorkId, WorkKind, days_range, parse_work_id
 
 FREE = Entitlements(end_of_day=True)
 PAID = Entitlements(end_of_day=False)
@@ -96,6 +98,14 @@ def stored(
         status_at_ms=synced_ms,
         last_bar_ms=last_bar_ms,
     )
+
+
+def wanted_range(
+    work: Work, before: StoredAsset | None, known: Entitlements, now_ms: int
+) -> tuple[int, int] | None:
+    """The range of a page of the past that goes out by itself."""
+    found = history_ranges([work], before, known, now_ms, reach_out=False)
+    return found[0][:2] if found else None
 
 
 class TestDue:
@@ -340,7 +350,7 @@ class TestThePast:
     def test_a_page_asks_only_for_what_was_not_asked_for(self) -> None:
         work = page(BTCUSD, date(2026, 2, 20), date(2026, 3, 10))
         wanted = (new_york("2026-02-20"), new_york("2026-03-01"))
-        assert history_range(work, self.KNOWN, FREE, WEDNESDAY) == wanted
+        assert wanted_range(work, self.KNOWN, FREE, WEDNESDAY) == wanted
 
     def test_a_page_that_was_asked_for_costs_nothing(self) -> None:
         work = page(BTCUSD, date(2026, 3, 1), date(2026, 3, 10))
@@ -354,7 +364,7 @@ class TestThePast:
             restrictions=[refusal(Restriction.HISTORY, AssetType.CRYPTO, WEDNESDAY, edge_ms=edge)],
         )
         work = page(BTCUSD, date(2026, 2, 1), date(2026, 2, 20))
-        assert history_range(work, self.KNOWN, known, WEDNESDAY) == (edge, new_york("2026-02-21"))
+        assert wanted_range(work, self.KNOWN, known, WEDNESDAY) == (edge, new_york("2026-02-21"))
         older = page(BTCUSD, date(2026, 1, 1), date(2026, 2, 9))
         verdict = assess(older, self.KNOWN, known, WEDNESDAY)
         assert (verdict.due, verdict.why.text) == (False, "older than the plan's history")
@@ -450,11 +460,11 @@ def plannings(
     work: dict[str, Work] = {}
     for asset, kind, ago in kinds:
         item = Work(asset, kind)
-        if kind is WorkKind.HISTORY:
+        if kind in PAGES:
             first = date.fromordinal(
                 date(2026, 11, 17).toordinal() - ago - draw(st.integers(0, PAGE_DAYS - 1))
             )
-            item = page(asset, first, date.fromordinal(date(2026, 11, 17).toordinal() - ago))
+            item = Work(asset, kind, first, date.fromordinal(date(2026, 11, 17).toordinal() - ago))
         if assess(item, before[asset.symbol], known, now).due:
             work[item.id] = item
     return list(work.values()), before, known, now, draw(st.booleans())
@@ -532,7 +542,8 @@ class TestEveryPlan:
         for call in choose_calls(work, before, known, now, probe_today=probe):
             if not isinstance(call, BarsCall):
                 continue
-            assert 0 <= call.end_ms - call.start_ms <= PAGE_MS + HOUR  # a day of 25 hours
+            longest = PAGE_MS if call.kind is PageKind.SURE else 50 * DAY
+            assert 0 <= call.end_ms - call.start_ms <= longest + HOUR  # a day of 25 hours
             if all(item.kind is WorkKind.HISTORY for item in call.work):
                 asset = call.work[0].asset
                 missing = unanswered(before[asset.symbol].coverage, call.start_ms, call.end_ms + 1)
@@ -651,6 +662,6 @@ def test_a_work_id_says_what_it_asks_for() -> None:
     st.sampled_from(WorkKind),
 )
 def test_an_id_means_the_same_work_whatever_the_symbol_holds(symbol: str, kind: WorkKind) -> None:
-    days = (date(2024, 11, 1), date(2024, 12, 4)) if kind is WorkKind.HISTORY else (None, None)
+    days = (date(2024, 11, 1), date(2024, 12, 4)) if kind in PAGES else (None, None)
     work = Work(structs.replace(EURUSD, symbol=symbol), kind, *days)
     assert parse_work_id(work.id) == WorkId(symbol, kind, *days)

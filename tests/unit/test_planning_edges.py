@@ -24,9 +24,10 @@ from assetbatch.domain.calls import (
 )
 from assetbatch.domain.due import assess, bars_lag, bars_to_queue, expected_next_start
 from assetbatch.domain.entitlements import Entitlements, Restriction
+from assetbatch.domain.history_pages import history_ranges
 from assetbatch.domain.market_hours import new_york_zone, to_ms
 from assetbatch.domain.models import CoveredInterval, IntervalState, StoredAsset
-from assetbatch.domain.ranges import askable, history_range, latest_range, pages_to_ask
+from assetbatch.domain.ranges import askable, latest_range, pages_to_ask
 from assetbatch.domain.status import Status
 from assetbatch.domain.work import Work, WorkId, WorkKind, parse_work_id
 
@@ -80,6 +81,14 @@ def due(
 ) -> tuple[bool, str]:
     verdict = assess(Work(asset), before, known, now_ms)
     return verdict.due, verdict.why.text
+
+
+def wanted_range(
+    work: Work, before: StoredAsset | None, known: Entitlements, now_ms: int
+) -> tuple[int, int] | None:
+    """The range of a page of the past that goes out by itself."""
+    found = history_ranges([work], before, known, now_ms, reach_out=False)
+    return found[0][:2] if found else None
 
 
 class TestAPriceIsDue:
@@ -299,15 +308,15 @@ class TestAPageOfThePast:
 
     def test_of_a_weekend_has_nothing_to_ask_for(self) -> None:
         saturday = page(EURUSD, date(2026, 11, 14), date(2026, 11, 14))
-        assert history_range(saturday, None, PAID, WEDNESDAY) is None
+        assert wanted_range(saturday, None, PAID, WEDNESDAY) is None
         assert assess(saturday, None, PAID, WEDNESDAY).why.text == "asked already"
-        assert history_range(page(BTCUSD, date(2026, 11, 14), date(2026, 11, 14)), None, PAID, WEDNESDAY)
+        assert wanted_range(page(BTCUSD, date(2026, 11, 14), date(2026, 11, 14)), None, PAID, WEDNESDAY)
 
     def test_of_today_ends_with_the_last_whole_bar_that_can_be_seen(self) -> None:
         today = page(BTCUSD, date(2026, 11, 18), date(2026, 11, 18))
         now_ms = WEDNESDAY + BAR - 1
-        assert history_range(today, None, PAID, now_ms) == (MIDNIGHT, WEDNESDAY)
-        assert history_range(today, None, FREE, now_ms) is None
+        assert wanted_range(today, None, PAID, now_ms) == (MIDNIGHT, WEDNESDAY)
+        assert wanted_range(today, None, FREE, now_ms) is None
 
     def test_is_asked_for_from_the_first_to_the_last_of_what_is_missing(self) -> None:
         start_ms = to_ms(datetime(2026, 10, 1, tzinfo=new_york_zone()))
@@ -316,7 +325,7 @@ class TestAPageOfThePast:
             for first, last in ((0, 5), (10, 20), (50, 80))
         )
         before = stored(WEDNESDAY, WEDNESDAY, coverage=coverage)
-        wanted = history_range(page(BTCUSD, self.FIRST, self.LAST), before, PAID, WEDNESDAY)
+        wanted = wanted_range(page(BTCUSD, self.FIRST, self.LAST), before, PAID, WEDNESDAY)
         assert wanted == (start_ms + 5 * HOUR, start_ms + 50 * HOUR)
 
     def test_is_none_for_an_asset_that_is_unknown_refused_or_keeps_no_bars(self) -> None:

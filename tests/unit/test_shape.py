@@ -36,7 +36,7 @@ def table_columns(**types: Column) -> list[Column]:
 
 
 def said(columns: list[Column], assets: list[Asset], **prices: float) -> list[str]:
-    return [concern.message for concern in concerns(Shape(columns, {}, OWN), assets, prices, NOW_MS)]
+    return [concern.message for concern in concerns(Shape(columns, {}, OWN.bars), assets, prices, NOW_MS)]
 
 
 class TestColumn:
@@ -118,7 +118,7 @@ class TestConcerns:
     def test_months_without_a_partition_are_named_for_all_alike(self) -> None:
         past = [NOW_MS - 33 * DAY_MS, NOW_MS - 32 * DAY_MS]
         found: list[Concern] = concerns(
-            Shape(table_columns(), {"BTCUSD": past, "EURUSD": past}, OWN), [BTC, EURO, SHIB], {}, NOW_MS
+            Shape(table_columns(), {"BTCUSD": past, "EURUSD": past}, OWN.bars), [BTC, EURO, SHIB], {}, NOW_MS
         )
         assert [concern.message for concern in found] == [
             f"{TABLE} has no partition for BTCUSD, EURUSD in 2026-10: such bars are refused"
@@ -126,5 +126,5 @@ class TestConcerns:
         assert not found[0].stops_all
 
     def test_no_partition_for_now_stops_all(self) -> None:
-        (concern,) = concerns(Shape(table_columns(), {"BTCUSD": [NOW_MS]}, OWN), [BTC], {}, NOW_MS)
+        (concern,) = concerns(Shape(table_columns(), {"BTCUSD": [NOW_MS]}, OWN.bars), [BTC], {}, NOW_MS)
         assert concern.stops_all

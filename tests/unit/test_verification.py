@@ -22,6 +22,7 @@ from assetbatch.domain.models import (
     Look,
     StoredAsset,
 )
+from assetbatch.domain.pages import PAGE_DAYS
 from assetbatch.domain.status import Status
 from assetbatch.domain.units import DAY_MS, HOUR_MS
 from assetbatch.domain.verification import (
@@ -35,7 +36,7 @@ from assetbatch.domain.verification import (
     record,
     to_doubt,
 )
-from assetbatch.domain.work import PAGE_DAYS, Work, WorkKind, days_range
+from assetbatch.domain.work import Work, WorkKind, days_range
 
 BEGIN = start_of_day(date(2026, 3, 9))
 NOW = start_of_day(date(2026, 11, 18))

@@ -66,6 +66,7 @@ def health(assets: list[AssetHealth], **changes: Any) -> Health:
             "upgrade_url": "https://massive.com/pricing",
             "data_up_to": {"forex": iso(NOW_MS - 8 * 3_600_000), "crypto": iso(NOW_MS)},
             "refusals": [],
+            "pages": [],
             "simulated": False,
         },
         "jobs": [

@@ -19,6 +19,14 @@ class PlanName(StrEnum):
     STARTER = "starter"
 
 
+class PageCounting(StrEnum):
+    """What a page of bars counts."""
+
+    STORED = "stored"
+    ELAPSED = "elapsed"
+    MONTH = "month"
+
+
 Faults = Annotated[
     list[str] | None,
     typer.Option(
@@ -78,6 +86,12 @@ def sandbox(
     retry_after: Annotated[
         bool, typer.Option("--retry-after", help="Let a 429 name the seconds to wait.")
     ] = False,
+    pages: Annotated[
+        PageCounting,
+        typer.Option(
+            help="What a page of bars has 50,000 of: stored minutes, elapsed ones, or a month's stored ones."
+        ),
+    ] = PageCounting.STORED,
     cron: Cron = None,
 ) -> None:
     """Serve a simulated provider on loopback: real HTTP, the refusals of the real plans, ordered faults.
@@ -100,6 +114,7 @@ def sandbox(
             replay_weeks=replay_weeks,
             universe=universe,
             retry_after=retry_after,
+            pages=pages,
         )
         raise typer.Exit(code)
 
@@ -115,13 +130,15 @@ def _refuse_others(context: typer.Context) -> None:
             )
 
 
-def _serve(plan: PlanName, *, port: int, **options: Any) -> int:
+def _serve(plan: PlanName, *, port: int, pages: PageCounting, **options: Any) -> int:
     """Serve until a signal; `options` are those of SandboxServer. Return the exit code."""
     from assetbatch.errors import UnreachableError
     from assetbatch.sandbox import PLANS, SandboxServer, serve_forever
+    from assetbatch.sandbox.spans import Counting
 
     try:
-        return serve_forever(SandboxServer(PLANS[plan.value], port=port, **options))
+        counting = Counting(pages.value)
+        return serve_forever(SandboxServer(PLANS[plan.value], port=port, counting=counting, **options))
     except OSError as error:
         raise UnreachableError(
             f"port {port} cannot be used: {error.strerror}", hint="choose another with --port"

@@ -19,11 +19,20 @@ from assetbatch.domain.due import assess
 from assetbatch.domain.entitlements import Entitlements
 from assetbatch.domain.forecast import Forecast, QueueLoad, forecast
 from assetbatch.domain.market_hours import open_ms_between, start_of_day
-from assetbatch.domain.models import Changes, CoveredInterval, IntervalState, StoredAsset, floor_to_bar
+from assetbatch.domain.models import (
+    Changes,
+    CoveredInterval,
+    IntervalFault,
+    IntervalState,
+    StoredAsset,
+    floor_to_bar,
+)
+from assetbatch.domain.pages import SURE, Reach
+from assetbatch.domain.pauses import worth_a_call
 from assetbatch.domain.queueing import Cancelled, Enqueued, Lane
 from assetbatch.domain.ranges import calls_saved, expected_history, newest_to_ask, pages_to_ask, taken_back
 from assetbatch.domain.records import Command
-from assetbatch.domain.work import PAGE_DAYS, Work, WorkKind, days_range, parse_work_id
+from assetbatch.domain.work import Work, WorkKind, days_range, parse_work_id
 from assetbatch.errors import ConfigError
 from assetbatch.services import Services
 from assetbatch.state.history import CYCLES_FOR_FORECAST
@@ -45,7 +54,7 @@ Days = tuple[date, date]
 class SymbolBackfill(msgspec.Struct, frozen=True, kw_only=True):
     """One symbol of a backfill.
 
-    `pages` are to be asked for, each of at most `PAGE_DAYS` New York days; `new_pages` is how many of them no
+    `pages` are to be asked for, each as long as is known to come whole; `new_pages` is how many of them no
     backfill has requested before. `complete` is the share of the wanted time that is stored or known to be
     empty. Before `too_old_before_ms` the plan shows nothing. `doubtful_pages` lie before what the tier is
     expected to show: the first of them that is refused ends them all.
@@ -161,7 +170,9 @@ def take_back(
     intervals = {asset.symbol: taken_back(asset, stored[asset.symbol], known, now_ms) for asset in assets}
     found = {
         asset.symbol: pages(
-            asset.market, [(one.start_ms, one.end_ms) for one in intervals[asset.symbol]], PAGE_DAYS
+            asset.market,
+            [(one.start_ms, one.end_ms) for one in intervals[asset.symbol]],
+            known.reach(asset.market, now_ms),
         )
         for asset in assets
     }
@@ -233,6 +244,8 @@ def plan_backfill(
             history_ms,
             gaps.get(symbol, ()),
             0 if history_ms else expected_from_ms,
+            SURE if again else known.reach(asset.market, now_ms),
+            now_ms,
             again=again,
         )
         reports.append(report)
@@ -248,7 +261,9 @@ def plan_backfill(
 
 def apply(services: Services, plan: BackfillPlan, now_ms: int) -> Queued:
     """Store what is wanted and queue the pages that find room."""
-    services.store.save(Changes(coverage=plan.intervals), now_ms)
+    by_symbol = services.config.assets_by_symbol
+    in_minutes = {one for one in plan.intervals if by_symbol[one].bars is BarSize.ONE_MINUTE}
+    services.store.save(Changes(coverage=plan.intervals, minutes=in_minutes), now_ms)
     enqueued = _queue_pages(services, plan.work)
     doubtful = {(symbol.symbol, *days) for symbol in plan.symbols for days in symbol.doubtful_pages}
 
@@ -302,30 +317,29 @@ def _plan_symbol(
     history_ms: int,
     gaps: Sequence[tuple[int, int]],
     expected_from_ms: int,
+    reach: Reach,
+    now_ms: int,
     *,
     again: bool,
 ) -> tuple[list[CoveredInterval], SymbolBackfill]:
     """Return what the coverage is to say of a wanted range, and the pages that are missing in it.
 
     Pages that end before `expected_from_ms` are doubtful. If every open interval has a bar that assetbatch
-    never asked for (an adopted table), nothing is missing. With `again` all that was answered is wanted once
-    more, and all else as if no bar were stored.
+    never asked for (an adopted table), nothing is missing. What was just answered with nothing waits for its
+    pause. With `again` all that was answered is wanted once more, and all else as if no bar were stored.
     """
     start_ms, end_ms = wanted
     edge_ms = min(end_ms, history_ms)
     known_from_ms = max(start_ms, edge_ms)
-    unasked = [
-        (one.start_ms, one.end_ms)
-        for one in unanswered(coverage, known_from_ms, end_ms)
-        if one.state is not IntervalState.AGAIN
+    unknown = [
+        one for one in unanswered(coverage, known_from_ms, end_ms) if one.state is not IntervalState.AGAIN
     ]
-    once_more = (
-        [(one.start_ms, one.end_ms) for one in answered(coverage, known_from_ms, end_ms)] if again else []
-    )
-    requested = [(one.start_ms, one.end_ms) for one in coverage if one.state in _REQUESTED]
-    missing = _missing(asset.market, unasked, gaps)
-    to_ask = _missing(asset.market, [*unasked, *once_more], [wanted]) if again else missing
-    found = pages(asset.market, to_ask, PAGE_DAYS)
+    unasked = _spans(one for one in unknown if again or not _is_paused(one, now_ms))
+    once_more = _spans(answered(coverage, known_from_ms, end_ms)) if again else []
+    requested = _spans(one for one in coverage if one.state in _REQUESTED)
+    missing = _missing(asset.market, _spans(unknown), gaps)
+    to_ask = _missing(asset.market, [*unasked, *once_more], [wanted] if again else gaps)
+    found = pages(asset.market, to_ask, reach)
     sure = [days for days in found if start_of_day(days[1]) >= expected_from_ms]
     unrequested = [piece for piece in to_ask if not _lies_within(piece, requested)]
     page_spans = sorted(days_range(Work(asset, WorkKind.HISTORY, first, last)) for first, last in found)
@@ -342,7 +356,27 @@ def _plan_symbol(
         complete=1 - missing_ms / open_ms if open_ms else 1.0,
         too_old_before_ms=edge_ms if start_ms < edge_ms else None,
     )
-    return [*too_old, *intervals], report
+    forgotten = _forgotten(unknown) if again else []
+    return [*too_old, *forgotten, *intervals], report
+
+
+def _is_paused(interval: CoveredInterval, now_ms: int) -> bool:
+    """Return whether the provider has just answered that it has nothing: no run asks again so early."""
+    is_unconfirmed = interval.fault is IntervalFault.UNCONFIRMED
+    return is_unconfirmed and not worth_a_call(interval, now_ms, interval.state)
+
+
+def _forgotten(unknown: Iterable[CoveredInterval]) -> list[CoveredInterval]:
+    """Return what lets the coverage forget an answer without bars, so that no pause follows from it."""
+    return [
+        CoveredInterval(one.start_ms, one.end_ms, IntervalState.NOT_WANTED)
+        for one in unknown
+        if one.fault is IntervalFault.UNCONFIRMED
+    ]
+
+
+def _spans(intervals: Iterable[CoveredInterval]) -> list[Span]:
+    return [(one.start_ms, one.end_ms) for one in intervals]
 
 
 def _missing(market: Market, unasked: Iterable[Span], gaps: Sequence[Span]) -> list[Span]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from assetbatch.domain.assets import Asset
+from assetbatch.domain.bar_sizes import BarSize
 from assetbatch.services import Services
 
 if TYPE_CHECKING:
@@ -92,11 +93,18 @@ def look_at(store: Store, assets: Iterable[Asset]) -> list[Concern]:
 
     wanted = list(assets)
     now_ms = store.facts().now_ms
-    symbols = [asset.symbol for asset in wanted]
-    found = store.shape(symbols, now_ms)
-    without_prices = concerns(found, wanted, {}, now_ms)
+    in_minutes = [asset for asset in wanted if asset.bars is BarSize.ONE_MINUTE]
+    shapes = [
+        (store.shape([asset.symbol for asset in some], now_ms, of), some)
+        for of, some in (("bars", wanted), ("bars_1m", in_minutes))
+        if some
+    ]
+
+    def found(prices: Mapping[str, float]) -> list[Concern]:
+        return [one for shape, some in shapes for one in concerns(shape, some, prices, now_ms)]
+
+    without_prices = found({})
     if any(concern.stops_all for concern in without_prices):  # a column that is read may be missing
         return without_prices
-    stored = store.load(symbols)
-    prices = {symbol: of.last_price for symbol, of in stored.items() if of.last_price is not None}
-    return concerns(found, wanted, prices, now_ms)
+    stored = store.load([asset.symbol for asset in wanted])
+    return found({symbol: of.last_price for symbol, of in stored.items() if of.last_price is not None})

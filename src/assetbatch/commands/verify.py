@@ -21,7 +21,7 @@ from assetbatch.domain.records import Started
 from assetbatch.domain.results import CycleResult
 from assetbatch.domain.status import OPEN, Status
 from assetbatch.domain.verification import may_verify, pages_to_verify
-from assetbatch.domain.work import PAGE_DAYS, Work, WorkKind, days_range
+from assetbatch.domain.work import Work, WorkKind, days_range
 from assetbatch.refresh.batch import BatchReport, WorkChunk
 from assetbatch.refresh.engine import Engine
 from assetbatch.refresh.policy import SPARE, VERIFY, Policy
@@ -160,7 +160,7 @@ def _pages_between(
         start_ms, end_ms = wanted_range(asset, first_day or date(1970, 1, 1), last_day, known, now_ms)
         start_ms = max(start_ms, known.history_from_ms(asset.asset_type, now_ms), coverage[0].start_ms)
         parts = [(one.start_ms, one.end_ms) for one in answered(coverage, start_ms, end_ms)]
-        for first, last in pages(asset.market, parts, PAGE_DAYS):
+        for first, last in pages(asset.market, parts):
             yield Work(asset, WorkKind.VERIFY, first, last)
 
     return interleaved(map(of, assets))

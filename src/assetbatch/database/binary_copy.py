@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Collection, Iterable
+from itertools import islice
 from typing import NamedTuple
 
 import psycopg
@@ -28,6 +29,9 @@ MILLISECONDS = Unit(0, 1)
 MICROSECONDS = Unit(946_684_800_000, 1000)
 """A timestamptz: microseconds since 2000-01-01 UTC (see timestamptz_send of PostgreSQL)."""
 
+BLOCK = 5_000
+"""Maximum number of rows that are packed at once: 50,000 would take 12 MB."""
+
 _SIGNATURE = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 _END = b"\xff\xff"
 
@@ -45,7 +49,9 @@ def write(copy: psycopg.Copy, bars: Iterable[tuple[int, Collection[Bar]]], unit:
     """
     copy.write(_SIGNATURE)
     for number, some in bars:
-        copy.write(_rows(number, some, unit))
+        left = iter(some)
+        while block := tuple(islice(left, BLOCK)):
+            copy.write(_rows(number, block, unit))
     copy.write(_END)
 
 

@@ -130,10 +130,11 @@ class Store:
         """Return the server's version, clock and what this role may not do."""
         return self._session.run("asking the server", lambda connection, _: facts(connection))
 
-    def shape(self, symbols: Sequence[str], now_ms: int) -> Shape:
-        """Return what the tables are like: their columns, and which moments around now have no partition."""
+    def shape(self, symbols: Sequence[str], now_ms: int, of: str = "bars") -> Shape:
+        """Return what a table of bars is like: its columns, and which moments around now have no
+        partition."""
         return self._session.run(
-            "looking at the tables", lambda connection, _: shape(connection, symbols, now_ms)
+            "looking at the tables", lambda connection, _: shape(connection, symbols, now_ms, of)
         )
 
     def locked_out(self, symbols: Iterable[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Write the bars of days that came along with prices, by one statement."""
+"""Write the bars of days that came along with prices."""
 
 from __future__ import annotations
 
@@ -11,17 +11,19 @@ from assetbatch.database.bars import skipped
 from assetbatch.database.columns import BarColumns, Column
 from assetbatch.database.names import Table
 from assetbatch.database.session import Connection
-from assetbatch.database.statements import VALUES
+from assetbatch.database.statements import VALUES, doubled
 from assetbatch.database.text import storable
 from assetbatch.domain.models import DayBar, Rejection
 
 
-def save(connection: Connection, days: Mapping[str, Sequence[DayBar]]) -> dict[str, Rejection]:
+def save(connection: Connection, days: Mapping[str, Sequence[DayBar]], asked_ms: int) -> dict[str, Rejection]:
     """Write the bars of registered symbols that are new or differ, in the open transaction; return what the
     columns cannot hold.
 
     Nobody has to hold the rows of the symbols: the provider's word on a day that is over does not depend on
-    who asked. Raise psycopg.Error; DataError if a trigger or a policy leaves rows out.
+    who asked. What was asked for at `asked_ms`, where a bar does not say otherwise, changes no bar that an
+    answer of a later moment has brought. Raise psycopg.Error; DataError if a trigger or a policy leaves rows
+    out.
     """
     if not days:
         return {}
@@ -29,10 +31,15 @@ def save(connection: Connection, days: Mapping[str, Sequence[DayBar]]) -> dict[s
     described = connection.execute(connection.statements("bars.load_columns", "bars_1d"))
     columns = BarColumns((Column(*row) for row in described), table)
     rejected: dict[str, Rejection] = {}
-    rows = list(_rows(table, columns, days, rejected, connection.info.parameter_status("server_encoding")))
+    encoding = connection.info.parameter_status("server_encoding")
+    rows = list(_rows(table, columns, days, rejected, asked_ms, encoding))
     if rows:
         document = msgspec.json.encode(rows).decode()
-        found = connection.execute(connection.statements("days.merge"), {"days": document}).fetchone()
+        merge = connection.statements("days.merge", values=_typed(columns, table))
+        with connection.pipeline():
+            connection.execute(connection.statements("days.record_answers"), {"days": document})
+            merged = connection.execute(merge, {"days": document})
+        found = merged.fetchone()
         assert found is not None, "an aggregate without GROUP BY has one row"
         wanted, written = found
         if written < wanted:
@@ -45,22 +52,37 @@ def _rows(
     columns: BarColumns,
     days: Mapping[str, Sequence[DayBar]],
     rejected: dict[str, Rejection],
+    asked_ms: int,
     encoding: str | None,
 ) -> Iterator[dict[str, Any]]:
-    """Yield what is to be written, and note the rest. Of two bars of a day the last counts."""
+    """Yield what is to be written, and note the rest. Of two bars of a day that asked for last counts."""
+
+    def asked(bar: DayBar) -> int:
+        return asked_ms if bar.asked_ms is None else bar.asked_ms
+
     for symbol, some in days.items():
         if storable(symbol, encoding) != symbol:  # it cannot be registered
             continue
-        for bar in {bar.day: bar for bar in some}.values():
+        for bar in {bar.day: bar for bar in sorted(some, key=asked)}.values():
             filled = _filled(bar, table.missing)
             if error := columns.error(filled):
                 rejected[symbol] = Rejection(error=error, bars=1, failed=False)
                 continue
-            values = {table.columns[name]: getattr(filled, name) for name in VALUES if name in table.columns}
-            yield {"symbol": symbol, "day": bar.day, "bar": values}
+            values = {name: getattr(filled, name) for name in VALUES if name in table.columns}
+            yield {"symbol": symbol, "asked_ms": asked(bar), "day": bar.day, "bar": values}
 
 
 def _filled(bar: DayBar, missing: Mapping[str, float]) -> DayBar:
     lacking: Iterable[str] = [name for name in missing if getattr(bar, name) is None]
     values: dict[str, Any] = {name: missing[name] for name in lacking}
     return msgspec.structs.replace(bar, **values) if values else bar
+
+
+def _typed(columns: BarColumns, table: Table) -> str:
+    """Return the values of the JSON object `n.bar` as SQL, in the types of the table."""
+    typed = (
+        f"CAST(n.bar ->> '{name}' AS {doubled(columns.by_name[name].type)}) AS {name}"
+        for name in VALUES
+        if name in table.columns
+    )
+    return ", ".join(typed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from assetbatch.database.migrations import load_names
@@ -12,13 +13,13 @@ from assetbatch.database.statements import Statements
 
 class DatabaseFacts(NamedTuple):
     """The server's version number (170002 is 17.2) and time, what this role may not do, and the partitions of
-    a table of bars that assetbatch has partitioned."""
+    each table of bars that assetbatch has partitioned."""
 
     version: int
     now_ms: int
     read_only: bool
     missing_rights: tuple[str, ...]
-    partitions: tuple[Partition, ...] = ()
+    partitions: Mapping[str, tuple[Partition, ...]] = {}
 
 
 def facts(connection: Connection) -> DatabaseFacts:
@@ -32,8 +33,9 @@ def facts(connection: Connection) -> DatabaseFacts:
         connection.statements("doctor.load_facts")
     ).fetchall()
     missing = missing_rights(connection)
-    there = partitions(connection)
-    return DatabaseFacts(version, now_ms, read_only, missing, there if looked_after(there) else ())
+    there = {of: partitions(connection, of) for of in ("bars", "bars_1m")}
+    ours = {of: some for of, some in there.items() if looked_after(some, of)}
+    return DatabaseFacts(version, now_ms, read_only, missing, ours)
 
 
 def missing_rights(connection: Connection) -> tuple[str, ...]:

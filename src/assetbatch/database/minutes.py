@@ -14,7 +14,7 @@ from assetbatch.database.bars import skipped
 from assetbatch.database.columns import BarColumns, Cause, RejectedBar
 from assetbatch.database.failures import is_of_data
 from assetbatch.database.session import Connection
-from assetbatch.database.statements import VALUES, literal
+from assetbatch.database.statements import VALUES, doubled, literal
 from assetbatch.domain.formatting import moment
 from assetbatch.domain.models import BAR_MS
 
@@ -138,5 +138,5 @@ def _typed(connection: Connection, columns: BarColumns) -> str:
         value = f"b.{name}"
         if name in table.missing:
             value = f"coalesce({value}, {literal(str(table.missing[name]))}::float8)"
-        typed.append(f"CAST({value} AS {columns.by_name[name].type.replace('%', '%%')}) AS {name}")
+        typed.append(f"CAST({value} AS {doubled(columns.by_name[name].type)}) AS {name}")
     return ", ".join(typed)

@@ -18,7 +18,7 @@ from assetbatch.database import bars, coverage, days, last_update, minutes
 from assetbatch.database.columns import BarColumns, Cause, Column, RejectedBar
 from assetbatch.database.session import Connection
 from assetbatch.database.text import shortened, storable
-from assetbatch.domain.coverage import is_asked, record
+from assetbatch.domain.coverage import ANSWERED, is_asked, record
 from assetbatch.domain.models import (
     BAR_MS,
     LOCKED,
@@ -162,7 +162,7 @@ class _Saving:
             )
         if self._with_new_bars:
             bars.keep_hourly_closes(self._connection, self._with_new_bars)
-        rejected_days = days.save(self._connection, self._batch.days)
+        rejected_days = days.save(self._connection, self._batch.days, self._now_ms)
         return Saved(
             updated=[price for price in newer if price.symbol in written.updated] + published,
             unknown=list(self._unknown),
@@ -345,7 +345,7 @@ class _Saving:
             if is_asked(known, t_ms)
         ]
         united = record((), [*news, *late])
-        return [(one.start_ms, one.end_ms) for one in united if one.state is IntervalState.ASKED]
+        return [(one.start_ms, one.end_ms) for one in united if one.state in ANSWERED]
 
     def _sound_bars(self) -> dict[str, dict[int, Bar]]:
         """Return the bars that are not rejected, of each symbol that has any."""

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from assetbatch.database import placing
 from assetbatch.database.columns import PRICES, Column
-from assetbatch.database.names import Names
+from assetbatch.database.names import Table
 from assetbatch.database.session import Connection
 from assetbatch.domain.assets import Asset
 from assetbatch.domain.formatting import listed
@@ -30,12 +30,12 @@ LARGEST_TRADES = 10_000_000
 
 
 class Shape(NamedTuple):
-    """The columns of bars by our names, the moments (ms) around now that no partition takes, by symbol, and
-    what the tables are called."""
+    """The columns of a table of bars by our names, the moments (ms) around now that no partition takes, by
+    symbol, and what the table is called."""
 
     columns: Sequence[Column]
     unplaced: Mapping[str, Sequence[int]]
-    names: Names
+    table: Table
 
 
 class Concern(NamedTuple):
@@ -46,18 +46,18 @@ class Concern(NamedTuple):
     stops_all: bool = False
 
 
-def shape(connection: Connection, symbols: Sequence[str], now_ms: int) -> Shape:
-    """Look at the tables; changes nothing. Raise psycopg.Error."""
-    columns = [Column(*row) for row in connection.execute(connection.statements("bars.load_columns"))]
+def shape(connection: Connection, symbols: Sequence[str], now_ms: int, of: str = "bars") -> Shape:
+    """Look at a table of bars; changes nothing. Raise psycopg.Error."""
+    columns = [Column(*row) for row in connection.execute(connection.statements("bars.load_columns", of))]
     days = [now_ms + day * DAY_MS for day in range(-DAYS_BACK, DAYS_AHEAD + 1)]
-    unplaced = placing.unplaced(connection, list(symbols)[:MOST_SYMBOLS], days)
-    return Shape(columns, unplaced, connection.statements.names)
+    unplaced = placing.unplaced(connection, list(symbols)[:MOST_SYMBOLS], days, of)
+    return Shape(columns, unplaced, connection.statements.names.table(of))
 
 
 def concerns(
     found: Shape, assets: Iterable[Asset], prices: Mapping[str, float], now_ms: int
 ) -> list[Concern]:
-    """Return what the tables will reject, spoil or lack for these assets with these last known `prices`."""
+    """Return what the table will reject, spoil or lack for these assets with these last known `prices`."""
     with_bars = [asset for asset in assets if asset.bars]
     return [
         *_of_types(found, with_bars, prices),
@@ -68,7 +68,7 @@ def concerns(
 def _of_types(shape: Shape, assets: Sequence[Asset], prices: Mapping[str, float]) -> list[Concern]:
     """Return one concern for each kind of trouble and type, with the columns of that type."""
     said: dict[tuple[str, str], list[str]] = {}
-    bars = shape.names.bars
+    bars = shape.table
     for column in shape.columns:
         for what, wider in _of_type(column, assets, prices):
             hint = f"ALTER TABLE {bars.place} ALTER COLUMN ... TYPE {wider}, then run assetbatch init"
@@ -118,7 +118,7 @@ def _names(assets: Sequence[Asset]) -> str:
 def _of_partitions(shape: Shape, assets: Sequence[Asset], now_ms: int) -> list[Concern]:
     """Return the months without a partition, together for all symbols of which they are the same."""
     alike: dict[tuple[str, ...], list[Asset]] = {}
-    place, unplaced = shape.names.bars.place, shape.unplaced
+    place, unplaced = shape.table.place, shape.unplaced
     for asset in assets:
         if moments := unplaced.get(asset.symbol):
             months = tuple(month for month, _ in groupby(f"{from_ms(at_ms):%Y-%m}" for at_ms in moments))

@@ -68,13 +68,16 @@ class Statements:
         return self._rendered[name, of]
 
     def _render(self, name: str, of: str, parts: Mapping[str, str]) -> bytes:
-        tables = {**self._tables, "bars": self._tables[of]}
+        template, tables = _text(name), {**self._tables, "bars": self._tables[of]}
         part = _By(lambda other: _text(other).format(**tables))
-        return _text(name).format(**tables, part=part, **parts).encode()
+        if "%(" not in template:
+            return self.rendered(template, part=part, **{"bars": tables["bars"], **parts})
+        return template.format(**tables, part=part, **parts).encode()
 
-    def rendered(self, template: str) -> bytes:
-        """Return the text of a template that lies elsewhere."""
-        return template.format(**self._tables).encode()
+    def rendered(self, template: str, **parts: object) -> bytes:
+        """Return the text of a template without parameters: psycopg halves no per cent sign of it."""
+        text = template.format(**{**self._tables, **parts})
+        return text.replace("%%", "%").encode()
 
     @cached_property
     def _tables(self) -> Mapping[str, object]:
@@ -102,14 +105,19 @@ class Statements:
         )
 
 
+def doubled(sql: str) -> str:
+    """Return a part of a statement with parameters, of which psycopg halves each per cent sign."""
+    return sql.replace("%", "%%")
+
+
 def quoted(name: str) -> str:
     """Return the name as an SQL identifier of a statement with parameters."""
-    return quoting.quoted(name).replace("%", "%%")
+    return doubled(quoting.quoted(name))
 
 
 def literal(text: str) -> str:
     """Return the text as an SQL literal of such a statement; its type is that of what it meets."""
-    return quoting.literal(text).replace("%", "%%")
+    return doubled(quoting.literal(text))
 
 
 def _column_of(name: str) -> Callable[[str], str]:
@@ -236,12 +244,6 @@ class _Table:
     def own_values(self) -> _By:
         """The values that the table has in an alias of it."""
         return _By(lambda alias: ", ".join(self.__getattr__(name)[alias] for name in self._values))
-
-    @property
-    def typed(self) -> _By:
-        """The values that the table has in an alias of it, under our names."""
-        columns = {name: self.__getattr__(name) for name in self._values}
-        return _By(lambda alias: ", ".join(f"{column[alias]} AS {name}" for name, column in columns.items()))
 
     @property
     def overwritten(self) -> str:

@@ -207,7 +207,8 @@ class _Examination:
                     store.plan(self._config.database.tables, self._config.assets, tries=False)
                 )
                 return
-            yield from of_partitions(facts.partitions, facts.now_ms)
+            for of, there in facts.partitions.items():
+                yield from of_partitions(there, facts.now_ms, of)
             tables, symbols = self._config.database.tables, [asset.symbol for asset in self._config.assets]
             adopted = of_adoption(
                 store.plan(tables, self._config.assets, tries=False), store.locked_out(symbols), len(symbols)

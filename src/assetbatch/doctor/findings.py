@@ -17,7 +17,7 @@ from assetbatch.database.adoption import Plan
 from assetbatch.database.adoption.findings import Part
 from assetbatch.database.facts import DatabaseFacts
 from assetbatch.database.failures import INIT_HINT
-from assetbatch.database.partitions import LATER, Partition, missing
+from assetbatch.database.partitions import Partition, looked_after, missing
 from assetbatch.database.shape import Concern
 from assetbatch.domain.asset_classes import AssetType
 from assetbatch.domain.assets import Asset
@@ -26,6 +26,7 @@ from assetbatch.domain.endings import pause_in_words
 from assetbatch.domain.entitlements import Entitlements, restriction_in_words
 from assetbatch.domain.formatting import ago, format_duration, listed, moment, plural
 from assetbatch.domain.market_hours import month_of, to_ms
+from assetbatch.domain.pages import length_in_words
 from assetbatch.domain.queueing import QueueState
 from assetbatch.domain.records import Command
 from assetbatch.domain.units import HOUR_MS, MINUTE_MS, SECOND_MS
@@ -234,23 +235,24 @@ def of_database(facts: DatabaseFacts, asked: Asked | None) -> list[Finding]:
     return findings
 
 
-def of_partitions(there: Sequence[Partition], now_ms: int) -> list[Finding]:
-    """Judge whether each moment has a partition of bars, and the next month one of its own.
+def of_partitions(there: Sequence[Partition], now_ms: int, of: str = "bars") -> list[Finding]:
+    """Judge whether each moment has a partition of a table of bars, and the next month one of its own.
 
     It says nothing of tables that assetbatch has not partitioned.
     """
-    later = next((part for part in there if part.name == LATER), None)
+    later = next((part for part in there if looked_after([part], of)), None)
     if later is None or later.start_ms is None:
         return []
-    gaps = [part for part in missing(there, now_ms) if part.end_ms and part.end_ms <= later.start_ms]
+    bars = "minutes" if of == "bars_1m" else "bars"
+    gaps = [part for part in missing(there, now_ms, of) if part.end_ms and part.end_ms <= later.start_ms]
     if gaps:
         names = listed([part.name for part in gaps], 3)
-        message = f"bars have no partition to go into and would be refused: {names} is missing"
+        message = f"{bars} have no partition to go into and would be refused: {names} is missing"
         return [error("postgresql", message, INIT_HINT, code=3)]
     if later.start_ms < month_of(now_ms, 2):
-        message = f"the partitions of bars end at {moment(later.start_ms)}: what is later shares one table"
+        message = f"the partitions of {bars} end at {moment(later.start_ms)}: what is later shares one table"
         return [warning("postgresql", message, INIT_HINT)]
-    return [ok("postgresql", f"bars have partitions by month up to {moment(later.start_ms)}")]
+    return [ok("postgresql", f"{bars} have partitions by month up to {moment(later.start_ms)}")]
 
 
 def of_refusals(found: Plan) -> list[Finding]:
@@ -348,6 +350,12 @@ def of_plan(config: Config, known: Entitlements, now_ms: int) -> list[Finding]:
     types = dict.fromkeys(asset.asset_type for asset in config.assets)
     horizons = ", ".join(_horizon(known, asset_type, now_ms) for asset_type in types)
     findings = [ok("plan", f"{config.rate_limiting.tier}: {horizons}")]
+    markets = {asset.market for asset in config.assets}
+    findings += [
+        ok("plan", length_in_words(length, days))
+        for length, days in known.market_lengths(now_ms)
+        if length.of in markets
+    ]
     expected = Entitlements(end_of_day=config.tier.delay_minutes > 0)
     for refusal in known.believed(now_ms):
         words = restriction_in_words(refusal)

@@ -18,8 +18,9 @@ from assetbatch.domain.models import (
     SNAPSHOT_TICKERS,
     StoredAsset,
 )
-from assetbatch.domain.ranges import history_range, latest_range, verify_range
-from assetbatch.domain.work import PAGE_MS, Work, WorkKind
+from assetbatch.domain.pages import PAGE_MS, PageKind
+from assetbatch.domain.ranges import BarsRange, latest_range, verify_range
+from assetbatch.domain.work import PAGES, Work, WorkKind
 
 
 class SnapshotCall(msgspec.Struct, frozen=True):
@@ -45,11 +46,18 @@ class GroupedDayCall(msgspec.Struct, frozen=True):
 
 
 class BarsCall(msgspec.Struct, frozen=True):
-    """The 5-minute bars of one asset that start within `[start_ms, end_ms]` (inclusive): at most a page."""
+    """The 5-minute bars of one asset that start within `[start_ms, end_ms]` (inclusive): at most a page.
+
+    `unfinished` are the ids of work that waits for a further call after this one.
+    """
 
     work: tuple[Work, ...]
     start_ms: int
     end_ms: int
+    kind: PageKind = PageKind.SURE
+    sure_ms: int = 0
+    """Up to where a longer page comes whole; 0 for as long as any page does."""
+    unfinished: frozenset[str] = frozenset()
 
 
 class PreviousDayCall(msgspec.Struct, frozen=True):
@@ -140,28 +148,43 @@ def _ranges_of(
 ) -> list[tuple[int, Call]]:
     """Return the calls for the work of one asset, each with the position of its first work."""
     drafts: list[tuple[int, Call]] = []
-    ranges: list[tuple[int, int, int, Work]] = []
-    for position, item in members:
-        if not known.intraday(item.asset.asset_type, now_ms, item.asset.polygon_ticker):
-            drafts.append((position, PreviousDayCall((item,))))
-            continue
-        if item.kind is WorkKind.HISTORY:
-            wanted = history_range(item, stored, known, now_ms)
-        elif item.kind is WorkKind.VERIFY:
-            wanted = verify_range(item, stored, known, now_ms)
-        else:
-            wanted = latest_range(item.asset, stored, known, now_ms, probe_today=probe_today)
-        if wanted:
-            ranges.append((*wanted, position, item))
-    ranges.sort(key=lambda found: (found[0], -found[1], found[2]))
+    asset = members[0][1].asset
+    if not known.intraday(asset.asset_type, now_ms, asset.polygon_ticker):
+        return [(position, PreviousDayCall((item,))) for position, item in members]
+    positions = {item.id: position for position, item in members}
+    latest = [item for _, item in members if item.kind not in PAGES]
+    ranges = [
+        BarsRange(*latest_range(item.asset, stored, known, now_ms, probe_today=probe_today), (item,))
+        for item in latest
+    ]
+    to_verify = [item for _, item in members if item.kind is WorkKind.VERIFY]
+    ranges += [
+        BarsRange(*found, (item,))
+        for item in to_verify
+        if (found := verify_range(item, stored, known, now_ms))
+    ]
+    history = [item for _, item in members if item.kind is WorkKind.HISTORY]
+    if history:
+        from assetbatch.domain.history_pages import history_ranges
+
+        # What waits for the latest bars must not wait for a longer page, which may be cut.
+        ranges += history_ranges(history, stored, known, now_ms, reach_out=not ranges)
+    ranges.sort(key=lambda found: (found.start_ms, -found.end_ms, positions[found.work[0].id]))
     while ranges:  # one call for all that ends within a page from the first start: no two calls fit one page
-        first_ms, first_end_ms, *_ = ranges[0]
+        first = ranges[0]
         # A range may be longer than a page: it has a day of 25 hours, or begins with a whole bar.
-        limit_ms = max(first_ms + PAGE_MS, first_end_ms)
-        page = [found for found in ranges if found[1] <= limit_ms]
-        call = BarsCall(tuple(item for *_, item in page), first_ms, max(found[1] for found in page) - 1)
-        drafts.append((min(position for _, _, position, _ in page), call))
-        ranges = [found for found in ranges if found[1] > limit_ms]
+        limit_ms = max(first.start_ms + PAGE_MS, first.end_ms)
+        page = [found for found in ranges if found.end_ms <= limit_ms]
+        call = BarsCall(
+            tuple(item for found in page for item in found.work),
+            first.start_ms,
+            max(found.end_ms for found in page) - 1,
+            first.kind,
+            first.sure_ms,
+            frozenset(item.id for found in page for item in found.unfinished),
+        )
+        drafts.append((min(positions[item.id] for item in call.work), call))
+        ranges = [found for found in ranges if found.end_ms > limit_ms]
     return drafts
 
 

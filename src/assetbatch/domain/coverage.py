@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import date, timedelta
+from datetime import date
 from enum import StrEnum
 
 import msgspec
@@ -24,9 +24,18 @@ from assetbatch.domain.market_hours import (
     start_of_day,
 )
 from assetbatch.domain.models import BAR_MS, CoveredInterval, IntervalState, Look, floor_to_bar
+from assetbatch.domain.pages import SURE, Reach
+from assetbatch.domain.units import DAY_MS, HOUR_MS
 
 Interval = tuple[int, int]
 """`[start_ms, end_ms)`."""
+
+GAP_MS = HOUR_MS
+"""Maximum gap of open hours between bars that is believed at once. A longer one is believed when the provider
+answers so twice."""
+
+EMPTY_MS = DAY_MS
+"""The same for a gap at either end of an answer, where the data may simply begin or end."""
 
 
 ANSWERED = frozenset({IntervalState.ASKED, IntervalState.AGAIN})
@@ -357,17 +366,17 @@ def looks(
 # --- pages of the past ---
 
 
-def pages(market: Market, intervals: Sequence[Interval], page_days: int = 34) -> list[tuple[date, date]]:
+def pages(market: Market, intervals: Sequence[Interval], reach: Reach = SURE) -> list[tuple[date, date]]:
     """Return the fewest pages that cover the open time of these intervals, the newest first.
 
-    A page has at most `page_days` New York days: its first and last, both inclusive. It begins and ends on a
-    day that is needed.
+    A page has the New York days from its first to its last, both inclusive, no more than `reach` allows. It
+    begins and ends on a day that is needed.
     """
-    return list(newest_pages(market, intervals, page_days))
+    return list(newest_pages(market, intervals, reach))
 
 
 def newest_pages(
-    market: Market, intervals: Sequence[Interval], page_days: int
+    market: Market, intervals: Sequence[Interval], reach: Reach = SURE
 ) -> Iterator[tuple[date, date]]:
     """Yield the same, each page when it is asked for, at a cost that does not depend on its days."""
     left = _united(intervals)
@@ -378,7 +387,7 @@ def newest_pages(
             left.pop()
             continue
         last = day_of(last_ms)
-        from_ms = start_of_day(last - timedelta(days=page_days - 1))
+        from_ms = start_of_day(reach.first_day(market, last))
         within = bisect_right(left, from_ms, key=lambda interval: interval[1])
         opens_ms = (
             opens_ms

@@ -21,7 +21,7 @@ from assetbatch.domain.pauses import (
     rejection_pause_ms,
     worth_a_call,
 )
-from assetbatch.domain.ranges import history_range, verify_range
+from assetbatch.domain.ranges import missing_intervals, verify_range
 from assetbatch.domain.reasons import Explanation, Reason
 from assetbatch.domain.status import Status
 from assetbatch.domain.units import HOUR_MS, MINUTE_MS, SECOND_MS
@@ -286,7 +286,7 @@ def _assess_page(work: Work, stored: StoredAsset | None, known: Entitlements, no
     if end_ms <= known.history_from_ms(asset_type, now_ms):
         lacking = known.lacks(Restriction.HISTORY, asset_type, now_ms)
         return Verdict(False, Explanation(Reason.TOO_OLD), lacking)
-    if history_range(work, stored, known, now_ms) is None:
+    if not missing_intervals(work, stored, known, now_ms):
         return Verdict(False, Explanation(Reason.ANSWERED))
     return Verdict(True, Explanation(Reason.BARS_MISSING))
 

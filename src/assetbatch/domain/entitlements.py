@@ -13,9 +13,19 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from assetbatch.domain.asset_classes import AssetType, class_of, class_of_type
+from assetbatch.domain.asset_classes import AssetType, Market, class_of, class_of_type
 from assetbatch.domain.formatting import listed, moment
 from assetbatch.domain.market_hours import day_of, last_midnight
+from assetbatch.domain.pages import (
+    BY_OPEN_TIME,
+    SURE,
+    Doubt,
+    PageKind,
+    PageLength,
+    PageLesson,
+    Reach,
+    learned,
+)
 from assetbatch.domain.units import DAY_MS, HOUR_MS, MINUTE_MS
 
 
@@ -68,6 +78,9 @@ DELAY_MS = 15 * MINUTE_MS
 
 _MEMO_SIZE = 1000
 """Maximum number of answers that are remembered."""
+
+HISTORY_YEARS = 2
+"""Years of history of a plan that refuses an older start (the provider's free plan)."""
 
 OBSERVATION_AGAIN_MS = HOUR_MS
 """How long an observation that says nothing new is not written again."""
@@ -144,10 +157,12 @@ class Entitlements:
         end_of_day: bool,
         restrictions: Iterable[KnownRestriction] = (),
         observations: Iterable[Observation] = (),
+        page_lengths: Iterable[PageLength] = (),
     ) -> None:
         self._end_of_day = end_of_day
         self._restrictions = {(known.restriction, known.asset_type): known for known in restrictions}
         self._observations = {observation.asset_type: observation for observation in observations}
+        self._page_lengths = {length.of: length for length in page_lengths}
         self._memo: dict[tuple[object, AssetType, int], Any] = {}
 
     # --- what is known ---
@@ -296,7 +311,54 @@ class Entitlements:
         observation = self._observations.get(asset_type)
         return observation.newest_ms if observation else 0
 
+    def page_kind(self, market: Market, ticker: str, now_ms: int) -> PageKind:
+        """Return what is known of the longest page of this ticker that is worth a call."""
+        if self.pages_at_once(ticker, now_ms) > 1:
+            return PageKind.THIN
+        of_market = self._page_length(market, now_ms)
+        if of_market is None or of_market.whole is None:
+            return PageKind.TRIED
+        return PageKind.PROVEN if of_market.whole else PageKind.SURE
+
+    def reach(self, market: Market, now_ms: int) -> Reach:
+        """Return how far a page of a market reaches that is expected to come whole."""
+        known = self._page_length(market, now_ms)
+        return BY_OPEN_TIME if known and known.whole else SURE
+
+    def pages_at_once(self, ticker: str, now_ms: int) -> int:
+        """Return how many pages of `PAGE_DAYS` one call for a ticker should bring: several if it is traded
+        seldom."""
+        known = self._page_length(ticker, now_ms)
+        return known.pages if known and known.whole is not False else 1
+
+    def doubts(self, market: Market, now_ms: int) -> tuple[Doubt, ...]:
+        """Return the intervals of which longer pages of a market had nothing."""
+        known = self._page_length(market, now_ms)
+        return known.doubts if known else ()
+
+    def market_lengths(self, now_ms: int) -> list[tuple[PageLength, int]]:
+        """Return what is known of longer pages of each market, each with the days that one call asks for."""
+        last = day_of(now_ms)
+        found = []
+        for market in Market:
+            known = self._page_length(market, now_ms)
+            if known is not None and known.whole is not None:
+                reach = BY_OPEN_TIME if known.whole else SURE
+                found.append((known, (last - reach.first_day(market, last)).days + 1))
+        return found
+
+    def _page_length(self, of: str, now_ms: int) -> PageLength | None:
+        known = self._page_lengths.get(of)
+        return known if known is not None and known.since_ms <= now_ms < known.until_ms else None
+
     # --- what is learned ---
+
+    def learn_page(self, lesson: PageLesson, now_ms: int) -> PageLength | None:
+        """Take over what an answer shows of longer pages. Return what is to be remembered, or None."""
+        after = learned(self._page_lengths.get(lesson.of), lesson, now_ms)
+        if after:
+            self._page_lengths[lesson.of] = after
+        return after
 
     def refused(
         self,

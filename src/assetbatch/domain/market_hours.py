@@ -62,6 +62,11 @@ def start_of_day(day: date) -> int:
     return to_ms(datetime.combine(day, time(), tzinfo=new_york_zone()))
 
 
+def days_span(first: date, last: date) -> tuple[int, int]:
+    """Return `[start_ms, end_ms)` of the New York days from `first` to `last`, both inclusive."""
+    return start_of_day(first), start_of_day(last + timedelta(days=1))
+
+
 def last_midnight(at_ms: int) -> int:
     """Return the latest New York midnight at or before `at_ms`."""
     return start_of_day(day_of(at_ms))

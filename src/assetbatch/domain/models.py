@@ -92,6 +92,8 @@ class DayBar(msgspec.Struct, frozen=True, gc=False):
     volume: float | None = None
     vwap: float | None = None
     trades: int | None = None
+    asked_ms: int | None = None
+    """When it was asked for; None: just now."""
 
 
 class Price(msgspec.Struct, frozen=True, kw_only=True):

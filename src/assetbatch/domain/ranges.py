@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from datetime import timedelta
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 import msgspec
 
@@ -12,20 +12,43 @@ from assetbatch.domain.asset_classes import AssetType
 from assetbatch.domain.assets import Asset
 from assetbatch.domain.bar_sizes import BarSize
 from assetbatch.domain.coverage import ANSWERED, answered, asked_to, newest_pages, unanswered
-from assetbatch.domain.entitlements import (
-    Entitlements,
+from assetbatch.domain.entitlements import Entitlements
+from assetbatch.domain.market_hours import (
+    days_span,
+    last_midnight,
+    open_ms_between,
+    start_of_day,
+    years_before,
 )
-from assetbatch.domain.market_hours import last_midnight, open_ms_between, start_of_day, years_before
 from assetbatch.domain.models import (
     BAR_MS,
     CoveredInterval,
+    IntervalFault,
     IntervalState,
     StoredAsset,
     floor_to_bar,
 )
+from assetbatch.domain.pages import PAGE_MS, SURE, PageKind
 from assetbatch.domain.pauses import worth_a_call
 from assetbatch.domain.status import Status
-from assetbatch.domain.work import PAGE_DAYS, PAGE_MS, Work, WorkKind, days_range, parse_work_id
+from assetbatch.domain.work import Work, WorkKind, days_range, parse_work_id
+
+
+class BarsRange(NamedTuple):
+    """One range `[start_ms, end_ms)` of bars. `unfinished` work waits for a further call after it."""
+
+    start_ms: int
+    end_ms: int
+    finished: tuple[Work, ...]
+    unfinished: tuple[Work, ...] = ()
+    kind: PageKind = PageKind.SURE
+    sure_ms: int = 0
+    """The end of the page of `PAGE_DAYS` with which a longer one begins that may be cut; else 0."""
+
+    @property
+    def work(self) -> tuple[Work, ...]:
+        """All work of the range."""
+        return (*self.finished, *self.unfinished)
 
 
 def _bars_known_to(stored: StoredAsset | None, now_ms: int) -> int:
@@ -57,29 +80,32 @@ def wanted_once_more(stored: StoredAsset) -> StoredAsset:
     return msgspec.structs.replace(stored, coverage=coverage)
 
 
-def history_range(
+def missing_intervals(
     work: Work, stored: StoredAsset | None, known: Entitlements, now_ms: int
-) -> tuple[int, int] | None:
-    """Return the part `[start_ms, end_ms)` of a page of the past that is still to be asked for; None without
-    any.
+) -> list[CoveredInterval]:
+    """Return the intervals of a page of the past that are still to be asked for.
 
-    It lies within the plan's history and what is published, and reaches from the first interval not asked for
-    to the last.
+    They lie within the plan's history and what is published, and hold open time. What another page was just
+    answered without waits for its pause, unless it shows whether longer pages come whole.
     """
     asset = work.asset
     start_ms, end_ms = days_range(work)
     start_ms = max(start_ms, known.history_from_ms(asset.asset_type, now_ms))
     end_ms = min(end_ms, floor_to_bar(known.ask_to_ms(asset.asset_type, now_ms)))
-    if start_ms >= end_ms:
-        return None
     coverage = stored.coverage if stored else ()
-    missing = [
+    proven = known.page_kind(asset.market, asset.polygon_ticker, now_ms) is PageKind.PROVEN
+    doubts = [one for one in known.doubts(asset.market, now_ms) if proven and one.symbol == asset.symbol]
+    return [
         interval
         for interval in unanswered(coverage, start_ms, end_ms)
         if interval.state is not IntervalState.NOT_WANTED
+        and (
+            interval.fault is not IntervalFault.UNCONFIRMED
+            or worth_a_call(interval, now_ms, interval.state)
+            or any(one.start_ms < interval.end_ms and interval.start_ms < one.end_ms for one in doubts)
+        )
         and open_ms_between(asset.market, interval.start_ms, interval.end_ms)
     ]
-    return (missing[0].start_ms, missing[-1].end_ms) if missing else None
 
 
 def verify_range(
@@ -166,7 +192,10 @@ def newest_to_ask(
     from_ms = known.history_from_ms(asset.asset_type, now_ms)
     found = askable(asset, stored, from_ms, max(from_ms, before_ms), now_ms)
     intervals = [(interval.start_ms, interval.end_ms) for interval in found]
-    for first, last in newest_pages(asset.market, intervals, PAGE_DAYS):
+    # What was asked for before is asked for again in pages that come whole in any market.
+    is_new = all(interval.state is IntervalState.REQUESTED for interval in found)
+    reach = known.reach(asset.market, now_ms) if is_new else SURE
+    for first, last in newest_pages(asset.market, intervals, reach):
         yield Work(asset, WorkKind.HISTORY, first, last)
 
 
@@ -182,20 +211,34 @@ def calls_saved(
     """Return how many pages of the past among these items of the queue will cost no call.
 
     The plan is known not to show them, or it is expected not to: then the first refusal of a class ends all
-    its pages from before `expected_from_ms`.
+    its pages from before `expected_from_ms`. Or a longer page of their symbol brings them along.
     """
-    types = {asset.symbol: asset.asset_type for asset in assets}
+    by_symbol = {asset.symbol: asset for asset in assets}
     saved, doubtful = 0, Counter[AssetType]()
+    asked: dict[str, list[tuple[int, int]]] = {}
     for work in map(parse_work_id, set(item_ids)):
-        if work.last_day is None or work.symbol not in types:
+        if work.first_day is None or work.last_day is None or work.symbol not in by_symbol:
             continue
-        asset_type = types[work.symbol]
-        ends_ms = start_of_day(work.last_day + timedelta(days=1))
+        asset_type = by_symbol[work.symbol].asset_type
+        span = days_span(work.first_day, work.last_day)
         if history_ms := known.history_from_ms(asset_type, now_ms):
-            saved += ends_ms <= history_ms
-        elif start_of_day(work.last_day) < expected_from_ms:
+            is_saved = span[1] <= history_ms
+            saved += is_saved
+        elif is_saved := start_of_day(work.last_day) < expected_from_ms:
             doubtful[asset_type] += 1
+        if not is_saved:
+            asked.setdefault(work.symbol, []).append(span)
+    for symbol, spans in asked.items():
+        saved += len(spans) - min(len(spans), _calls_for(by_symbol[symbol], spans, known, now_ms))
     return saved + doubtful.total() - len(doubtful)
+
+
+def _calls_for(asset: Asset, spans: Sequence[tuple[int, int]], known: Entitlements, now_ms: int) -> int:
+    """Return how many calls bring these stretches, by what is known of the length of a page."""
+    at_once = known.pages_at_once(asset.polygon_ticker, now_ms)
+    if at_once > 1:
+        return -(-len(spans) // at_once)
+    return len(list(newest_pages(asset.market, spans, known.reach(asset.market, now_ms))))
 
 
 def taken_back(asset: Asset, stored: StoredAsset, known: Entitlements, now_ms: int) -> list[CoveredInterval]:

@@ -25,9 +25,10 @@ from assetbatch.domain.models import (
     StoredAsset,
     floor_to_bar,
 )
+from assetbatch.domain.pages import PAGE_DAYS
 from assetbatch.domain.status import Status
 from assetbatch.domain.units import DAY_MS
-from assetbatch.domain.work import PAGE_DAYS, Work, WorkKind, days_range
+from assetbatch.domain.work import Work, WorkKind, days_range
 
 SETTLED_MS = 7 * DAY_MS
 """Minimum age of bars that are verified, and minimum time between two requests for the same bars."""

@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import date, timedelta
+from datetime import date
 from enum import StrEnum
 from typing import NamedTuple
 
 import msgspec
 
 from assetbatch.domain.assets import Asset
-from assetbatch.domain.market_hours import start_of_day
-from assetbatch.domain.units import DAY_MS
-
-PAGE_DAYS = 34
-"""Maximum number of New York days of a page of the past."""
-
-PAGE_MS = PAGE_DAYS * DAY_MS
-"""Length of the bars that one call can bring: 50,000 base minutes are 34 days of a market that never
-closes."""
+from assetbatch.domain.market_hours import days_span
 
 
 class WorkKind(StrEnum):
@@ -98,4 +90,4 @@ def days_range(work: Work) -> tuple[int, int]:
     """Return `[start_ms, end_ms)` of the New York days of a page."""
     assert work.first_day is not None, "only pages have days"
     assert work.last_day is not None, "only pages have days"
-    return start_of_day(work.first_day), start_of_day(work.last_day + timedelta(days=1))
+    return days_span(work.first_day, work.last_day)

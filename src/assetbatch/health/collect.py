@@ -10,6 +10,7 @@ from assetbatch.domain.entitlements import Entitlements, KnownRestriction, restr
 from assetbatch.domain.forecast import Forecast, QueueLoad, forecast
 from assetbatch.domain.formatting import iso, iso_or_none
 from assetbatch.domain.models import StoredAsset
+from assetbatch.domain.pages import length_in_words
 from assetbatch.domain.queueing import Lane, QueueState
 from assetbatch.domain.ranges import calls_saved, expected_history
 from assetbatch.domain.records import Command, CycleRecord, JobState
@@ -182,6 +183,7 @@ def plan_of(
         "upgrade_url": config.rate_limiting.upgrade_url.masked(),
         "data_up_to": {kind.value: iso(known.visible_until_ms(kind, now_ms)) for kind in types},
         "refusals": [restriction_in_words(restriction) for restriction in restrictions],
+        "pages": [length_in_words(length, days) for length, days in known.market_lengths(now_ms)],
         "simulated": config.sandbox,
     }
 

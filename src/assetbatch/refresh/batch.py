@@ -298,7 +298,8 @@ class Batch:
             self._note(symbol, coverage)
         for ticker, day in findings.days.items():
             for symbol in self._symbols_of(ticker):
-                self._days.setdefault(symbol, []).append(day)
+                asked = msgspec.structs.replace(day, asked_ms=findings.asked_ms)
+                self._days.setdefault(symbol, []).append(asked)
         for result in findings.results:
             self._finish(result)
         if findings.next_page:
@@ -365,7 +366,12 @@ class Batch:
     def has_much_unsaved(self) -> bool:
         """Whether so much is unsaved that memory would grow."""
         results = len(self._results) - self._unsaved_from
-        return results >= MAX_UNSAVED_RESULTS or sum(map(len, self._bars.values())) >= MAX_UNSAVED_BARS
+        return results >= MAX_UNSAVED_RESULTS or self.unsaved_bars >= MAX_UNSAVED_BARS
+
+    @property
+    def unsaved_bars(self) -> int:
+        """How many bars are unsaved."""
+        return sum(map(len, self._bars.values()))
 
     @property
     def unsaved_symbols(self) -> set[str]:

@@ -34,7 +34,7 @@ from assetbatch.refresh.batch import (
 )
 from assetbatch.refresh.call_time import CallTime
 from assetbatch.refresh.endpoints import ENDPOINTS, describe, endpoint_of
-from assetbatch.refresh.inflight import Completed, InFlight, Shape, calls_at_once, may_start, shapes
+from assetbatch.refresh.inflight import Completed, InFlight, Shape, calls_at_once, has_room, may_start, shapes
 from assetbatch.refresh.interpretation import CONSEQUENCES, refusal_findings
 from assetbatch.refresh.learner import Learner
 from assetbatch.refresh.permits import Permits
@@ -231,14 +231,18 @@ class BatchRun:
         """Return the request to make now, beside those in flight."""
         batch, engine = self._batch, self._engine
         now_ms = engine.now_ms()
+        in_flight = [request.call for request in self._in_flight.requests]
         if page := batch.next_page(now_ms):
-            return page
+            return page if has_room(page.call, in_flight, self._writer.rows) else None
         if batch.is_all_in_flight:
             return None
         if batch.must_choose(now_ms, engine.learner.revision):
             self._choose_calls(now_ms)
-        in_flight = [request.call for request in self._in_flight.requests]
-        return batch.next_chosen(lambda call: may_start(call, engine.proven, in_flight))
+        return batch.next_chosen(
+            lambda call: (
+                may_start(call, engine.proven, in_flight) and has_room(call, in_flight, self._writer.rows)
+            )
+        )
 
     def _choose_calls(self, now_ms: int) -> None:
         """Decide which of the pending work is due, and choose the fewest calls for it."""
@@ -346,6 +350,8 @@ class BatchRun:
             assert shown is not None, "the plan has such an endpoint for a class, or not"
             for refused in findings.refused_classes:
                 learner.class_refused(shown.restriction, refused, now_ms)
+        for lesson in findings.page_lessons:
+            learner.learn_page(lesson, now_ms)
         batch.answered(call, findings)
 
     def _take_refusal(self, request: Request, refusal: Refusal) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from assetbatch.deadline import monotonic
-from assetbatch.domain.calls import Call, asset_types
+from assetbatch.domain.calls import BarsCall, Call, asset_types
 from assetbatch.domain.queueing import CallLimit
 from assetbatch.provider.refusals import Refusal
 from assetbatch.refresh.batch import Request
@@ -25,6 +25,13 @@ if TYPE_CHECKING:
 MAX_IN_FLIGHT = 8
 """Maximum number of calls at once, on a plan without a limit. The caller takes over an answer in a few ms:
 more calls would only wait for it."""
+
+MAX_ROWS = 140_000
+"""Maximum number of bars that are on their way together, unless one call alone may bring more: from the
+provider, unsaved, or into the database. A bar takes 0.6 kB on its way."""
+
+MAX_PAGE_ROWS = 50_000
+"""Maximum number of bars of one answer: the provider's largest `limit`."""
 
 MAX_WAIT_SECONDS = 3600.0
 """Maximum wait for an answer; the deadline of the command ends each wait before."""
@@ -57,6 +64,20 @@ def may_start(call: Call, proven: Iterable[Shape], in_flight: Iterable[Call]) ->
     """
     unproven = shapes(call).difference(proven)
     return not unproven or not any(unproven & shapes(other) for other in in_flight)
+
+
+def has_room(call: Call, in_flight: Iterable[Call], rows: int) -> bool:
+    """Return whether memory has room for what a call may bring, beside those in flight and `rows` bars that
+    came and are not stored."""
+    awaited = sum(map(_rows, in_flight))
+    return not awaited or awaited + rows + _rows(call) <= MAX_ROWS
+
+
+def _rows(call: Call) -> int:
+    """Return how many bars a call brings at most."""
+    if not isinstance(call, BarsCall):
+        return 0
+    return min(MAX_PAGE_ROWS, (call.end_ms + 1 - call.start_ms) // call.work[0].asset.bars.ms)
 
 
 class Completed(msgspec.Struct, frozen=True):

@@ -23,6 +23,7 @@ from assetbatch.domain.models import (
     Price,
     StoredAsset,
 )
+from assetbatch.domain.pages import PageLesson
 from assetbatch.domain.queueing import Fault
 from assetbatch.domain.refusals import RefusalKind
 from assetbatch.domain.status import Status
@@ -137,6 +138,8 @@ class Findings(msgspec.Struct, frozen=True, kw_only=True):
     """Which of the bars are compared with what is stored, by symbol."""
     next_page: Page | None = None
     """The rest of the range, which the work waits for."""
+    page_lessons: Sequence[PageLesson] = ()
+    """What the answer shows of longer pages."""
     refused_classes: Sequence[ClassRefusal] = ()
     """The classes whose work is to be asked for in another way."""
 

@@ -13,6 +13,7 @@ from assetbatch.domain.entitlements import (
     Restriction,
 )
 from assetbatch.domain.market_hours import day_of, is_open, last_midnight, open_ms_between
+from assetbatch.domain.pages import PageLength, PageLesson
 from assetbatch.domain.units import HOUR_MS
 from assetbatch.errors import RedisError
 from assetbatch.refresh.endpoints.endpoint import ShownRestriction
@@ -132,7 +133,13 @@ class Learner:
         if left:
             self._keep(left)
 
-    def _keep(self, learned: KnownRestriction | Observation) -> None:
+    def learn_page(self, lesson: PageLesson, now_ms: int) -> None:
+        """Remember what an answer shows of longer pages."""
+        learned = self._known.learn_page(lesson, now_ms)
+        if learned:
+            self._keep(learned)
+
+    def _keep(self, learned: KnownRestriction | Observation | PageLength) -> None:
         self.revision += 1
         try:
             self._memory.remember(learned)

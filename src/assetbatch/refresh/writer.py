@@ -88,10 +88,12 @@ class _Written(NamedTuple):
 
 
 class _Write(NamedTuple):
-    """What a thread is writing: the results that it stores, and the symbols whose rows it locks."""
+    """What a thread is writing: the results that it stores, the symbols whose rows it locks, and how many
+    bars."""
 
     results: list[Result]
     symbols: frozenset[str]
+    bars: int
 
 
 class Writer:
@@ -117,6 +119,11 @@ class Writer:
         self._now_ms = now_ms
         self._deadline = deadline
         self._background: Background[_Write] = Background()
+
+    @property
+    def rows(self) -> int:
+        """How many bars came and are not stored."""
+        return self._batch.unsaved_bars + sum(write.bars for write in self._background.running)
 
     def flush(self) -> None:
         """Store and publish now what is unsaved, after what is on its way. Raise DatabaseError or
@@ -147,7 +154,8 @@ class Writer:
             return
         results, changes = self._batch.take_unsaved(monotonic())
         store, now_ms = self._store(), self._learned_ms()
-        write = _Write(results, frozenset(changes.symbols) | changes.days.keys())
+        bars = sum(map(len, changes.bars.values()))
+        write = _Write(results, frozenset(changes.symbols) | changes.days.keys(), bars)
         self._background.start(write, lambda: self._write(store, changes, now_ms))
 
     def _must_wait(self) -> bool:

@@ -13,6 +13,7 @@ from assetbatch.sandbox import plans
 from assetbatch.sandbox.bars import VOLUME_UNITS, Row, Source, merge
 from assetbatch.sandbox.plans import Plan
 from assetbatch.sandbox.responses import Refusal, Request, SandboxResponse, not_authorized, ok
+from assetbatch.sandbox.spans import Counting
 from assetbatch.sandbox.universe import Instrument
 
 MS_TO_NS = 1_000_000
@@ -22,9 +23,10 @@ _PREVIOUS_DAYS_KEPT = 20_000
 class MarketData:
     """A source of prices behind a plan."""
 
-    def __init__(self, source: Source, plan: Plan) -> None:
+    def __init__(self, source: Source, plan: Plan, counting: Counting = Counting.STORED) -> None:
         self.source = source
         self.plan = plan
+        self.counting = counting
         self.instruments = source.instruments
         self.tickers = list(source.instruments)
         self._previous_days: dict[tuple[str, int], Row | None] = {}

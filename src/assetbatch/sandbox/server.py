@@ -28,6 +28,7 @@ from assetbatch.sandbox.plans import PLANS, Plan
 from assetbatch.sandbox.prices import HISTORY_START_MS, GeneratedPrices
 from assetbatch.sandbox.replay import RecordedPrices
 from assetbatch.sandbox.responses import TEXT, Request, SandboxResponse, error, too_many_calls
+from assetbatch.sandbox.spans import Counting
 from assetbatch.sandbox.universe import instruments
 from assetbatch.secret import Secret
 
@@ -57,6 +58,7 @@ class SandboxServer:
     - `faults`: faults for all requests, in the form of `parse_fault`; `order` orders single ones.
     - `state_file`: keeps the rate limit's log of calls, so that successive processes share one limit.
     - `retry_after`: whether a 429 names the seconds to wait.
+    - `counting`: what the limit of a page of bars counts.
 
     `arrivals` is the log of what reached the server. Raises OSError when the port is taken, ConfigError
     for a fault or a folder that is wrong.
@@ -76,6 +78,7 @@ class SandboxServer:
         faults: Sequence[str] = (),
         state_file: Path | None = None,
         retry_after: bool = False,
+        counting: Counting = Counting.STORED,
         port: int = 0,
     ) -> None:
         self.plan = plan
@@ -88,7 +91,7 @@ class SandboxServer:
         self.faults = FaultBook()
         for text in faults:
             self.faults.order(text, times=None)
-        self._data = MarketData(self.source, plan)
+        self._data = MarketData(self.source, plan, counting)
         self._calls = CallLog(plan.limit, plan.window_seconds, state_file)
         self._key = key
         self._latency = latency

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date
+from enum import StrEnum
 
 from assetbatch.domain.market_hours import day_of, start_of_day
 from assetbatch.domain.units import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS
@@ -13,6 +14,20 @@ from assetbatch.sandbox.universe import Instrument
 FIXED_UNITS = {"second": SECOND_MS, "minute": MINUTE_MS, "hour": HOUR_MS}
 CALENDAR_UNITS = ("day", "week", "month", "quarter", "year")
 _MONTHS = {"month": 1, "quarter": 3, "year": 12}
+
+
+class Counting(StrEnum):
+    """What the limit of a page counts, for bars of minutes and less."""
+
+    STORED = "stored"
+    """The minutes that there are: the provider's own words."""
+    ELAPSED = "elapsed"
+    """The minutes of time, traded or not."""
+    MONTH = "month"
+    """The minutes that there are, of 30 days at most."""
+
+
+_MONTH_MS = 30 * DAY_MS
 
 
 @dataclass(frozen=True)
@@ -73,9 +88,15 @@ def read_page(
     limit: int,
     *,
     descending: bool,
+    counting: Counting = Counting.STORED,
 ) -> Page:
-    """Read the first (or last) bars that start within both bounds, up to `limit` base aggregates."""
+    """Read the first (or last) bars that start within both bounds, up to `limit` base aggregates.
+
+    With another `counting` they also lie within so much time.
+    """
     from_ms, last_ms = bounds_ms[0], min(bounds_ms[1], now_ms - 1)
+    most_ms = _MONTH_MS if counting is Counting.MONTH else limit * MINUTE_MS
+    is_timed = counting is not Counting.STORED and span.unit in FIXED_UNITS
     grain_ms = source.grain_ms(span.grain_ms)
     rows: list[Row] = []
     base = 0
@@ -83,7 +104,8 @@ def read_page(
     if not descending and start_ms < from_ms:
         start_ms = span.next(start_ms)
     while from_ms <= start_ms <= last_ms:
-        if base >= limit:
+        reached_ms = last_ms - start_ms if descending else start_ms - from_ms
+        if base >= limit or (is_timed and rows and reached_ms >= most_ms):
             return Page(rows, base, start_ms)
         end_ms = span.next(start_ms)
         if bar := source.bar(instrument, grain_ms, start_ms, end_ms, now_ms):

@@ -9,6 +9,7 @@ import msgspec
 
 from assetbatch.domain.asset_classes import AssetType
 from assetbatch.domain.entitlements import KnownRestriction, Observation, Restriction
+from assetbatch.domain.pages import PageLength
 from assetbatch.domain.units import DAY_MS
 from assetbatch.state.connection import RedisClient, redis_errors
 from assetbatch.state.keys import Keys
@@ -21,6 +22,7 @@ class Remembered(NamedTuple):
 
     restrictions: list[KnownRestriction]
     observations: list[Observation]
+    page_lengths: list[PageLength]
 
 
 class _Stored(msgspec.Struct, frozen=True, kw_only=True, rename={"restriction": "lack"}):
@@ -55,8 +57,8 @@ def _decode(text: str) -> KnownRestriction:
 
 
 class EntitlementStore:
-    """What is known of one plan, a field per restriction or observation and asset class. All methods raise
-    RedisError when Redis cannot be asked."""
+    """What is known of one plan: a field per restriction or observation and asset class, and per market or
+    ticker whose pages may be longer. All methods raise RedisError when Redis cannot be asked."""
 
     def __init__(self, client: RedisClient, keys: Keys, plan: str) -> None:
         self._client = client
@@ -67,6 +69,7 @@ class EntitlementStore:
                 self._former[name(plan, former=True)] = name(plan)
         self._refusals = keys.refusals(plan)
         self._sightings = keys.sightings(plan)
+        self._page_lengths = keys.page_lengths(plan)
 
     def load(self) -> Remembered:
         """Load everything, in one round trip; move what an earlier version has learned."""
@@ -76,20 +79,25 @@ class EntitlementStore:
                 pipeline.hgetall(key)
             pipeline.hvals(self._refusals)
             pipeline.hvals(self._sightings)
-            *former, refusals, sightings = pipeline.execute()
+            pipeline.hvals(self._page_lengths)
+            *former, refusals, sightings, page_lengths = pipeline.execute()
             if any(former):
                 self._move(former)
                 return self.load()
         return Remembered(
             [_decode(text) for text in refusals],
             [msgspec.json.decode(text, type=Observation) for text in sightings],
+            [msgspec.json.decode(text, type=PageLength) for text in page_lengths],
         )
 
-    def remember(self, known: KnownRestriction | Observation) -> None:
-        """Replace what was known of this restriction, or was shown, for this asset class."""
+    def remember(self, known: KnownRestriction | Observation | PageLength) -> None:
+        """Replace what was known of this restriction, or was shown, for this asset class; or of these
+        pages."""
         if isinstance(known, KnownRestriction):
             key, field = self._refusals, f"{known.restriction.value}|{known.asset_type.value}"
             text = _encode(known)
+        elif isinstance(known, PageLength):
+            key, field, text = self._page_lengths, known.of, msgspec.json.encode(known)
         else:
             key, field = self._sightings, known.asset_type.value
             text = msgspec.json.encode(known)

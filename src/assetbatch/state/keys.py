@@ -103,6 +103,10 @@ class Keys:
         """Return the key of what a plan has shown, by asset class; `former`: the key of earlier versions."""
         return f"{self.prefix if former else self._shared}:sightings:{plan}"
 
+    def page_lengths(self, plan: str) -> str:
+        """Return the key of how long a page of bars may be, by market or ticker."""
+        return f"{self._shared}:page_lengths:{plan}"
+
     def lock(self, command: str) -> str:
         """Return the key of the places of those that run a command."""
         return f"{self.prefix}:lock:{_in_keys(command)}"

@@ -19,7 +19,7 @@ Sample = tuple[Labels, float]
 
 _TOTALS = {
     "waits": ("rate_limit_waits", "Calls that had to wait for the window."),
-    "bars_written": ("bars_written", "5-minute bars written, new or corrected."),
+    "bars_written": ("bars_written", "Bars written, new or corrected, in the size that was asked for."),
     "bars_corrected": ("bars_corrected", "Stored bars that the provider has corrected."),
     "bars_filled": (
         "bars_filled",

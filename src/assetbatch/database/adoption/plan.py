@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from itertools import combinations
 
 import msgspec
 
@@ -142,6 +143,7 @@ class _Planner:
         if recognised is None:
             return self._plan(None)
         recognised, choices = self._with_keys(recognised)
+        self._check_apart(recognised.names)
         self._check_rows(recognised, choices)
         self._check_foreign_columns(recognised)
         self._check_months(recognised)
@@ -226,6 +228,18 @@ class _Planner:
                 self._findings.take(
                     place(getattr(names, key)),
                     "has bars: those that are fetched are replaced where they differ",
+                )
+
+    def _check_apart(self, names: Names) -> None:
+        """Refuse one table for bars of two lengths, unless a constant of its key tells them apart."""
+        for one, other in combinations(BARS, 2):
+            first, second = names.table(one), names.table(other)
+            apart = {name for name in first.key if first.constants[name] != second.constants.get(name)}
+            if place(first) == place(second) and not apart.intersection(second.key):
+                self._findings.refuse(
+                    place(first),
+                    f"holds bars of {_LENGTHS[one]} and of {_LENGTHS[other]}: nothing tells them apart",
+                    elsewhere(other),
                 )
 
     # --- columns of others ---

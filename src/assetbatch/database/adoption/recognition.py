@@ -167,7 +167,12 @@ class Recognition:
             Kind.MATERIALIZED: "is a materialized view",
             Kind.FOREIGN: "is a foreign table",
         }[facts.kind]
-        sources = [f"{source.schema}.{source.table}" for source in facts.reads_from]
+        others = {wanted_place(other, self._mappings) for other in BARS}
+        sources = [
+            f"{source.schema}.{source.table}"
+            for source in facts.reads_from
+            if (source.schema, source.table) not in others
+        ]
         remedy = elsewhere(key)
         if sources:
             named = " or ".join(sources[:5])

@@ -1,13 +1,29 @@
 -- Bars of a day.
 
+-- name: record_answers
+-- Record when the days of registered symbols were asked for, and hold these rows: two writers may bring the days of one
+-- market, and the second has to see what the first has written. A moment ahead of this server's clock is not believed: the
+-- clock was set back since.
+INSERT INTO data_sources.assetbatch_answers AS a (symbol_id, slot, asked_at, answers)
+SELECT {symbols.id[s]}, -1, max(to_timestamp(n.asked_ms / 1000.0::float8)), '[]'
+FROM jsonb_to_recordset(%(days)s::jsonb) AS n(symbol text, asked_ms int8)
+JOIN {symbols} s ON {symbols.symbol[s]} = n.symbol AND {symbols.ours[s]}
+GROUP BY {symbols.id[s]}
+ORDER BY {symbols.id[s]}
+ON CONFLICT (symbol_id, slot) DO UPDATE
+SET asked_at = excluded.asked_at
+WHERE a.asked_at < excluded.asked_at OR a.asked_at > clock_timestamp() + interval '1 minute';
+
 -- name: merge
--- Write the day bars that are new or differ, of symbols that are registered; in the order of their keys, since two writers
--- may bring the days of one market. The values have the types of the table before they are compared.
+-- Write the day bars that are new or differ, of symbols that are registered, in the order of their keys. A bar that is there
+-- stays where an answer of a later moment has come. `values` are the values in the types of the table, so that they are
+-- rounded before they are compared.
 WITH incoming AS MATERIALIZED (
-    SELECT {bars_1d.of[s]} AS symbol_id, n.day, {bars_1d.typed[b]}, old.is_there IS NULL AS is_new
-    FROM jsonb_to_recordset(%(days)s::jsonb) AS n(symbol text, day date, bar jsonb)
+    SELECT {bars_1d.of[s]} AS symbol_id, n.day, b.*
+    FROM jsonb_to_recordset(%(days)s::jsonb) AS n(symbol text, asked_ms int8, day date, bar jsonb)
     JOIN {symbols} s ON {symbols.symbol[s]} = n.symbol AND {symbols.ours[s]}
-    CROSS JOIN LATERAL jsonb_populate_record(NULL::{bars_1d}, n.bar) AS b
+    JOIN data_sources.assetbatch_answers a ON a.symbol_id = {symbols.id[s]} AND a.slot = -1
+    CROSS JOIN LATERAL (SELECT {values}) AS b
     LEFT JOIN LATERAL (
         SELECT true AS is_there, o.*
         FROM {bars_1d} o
@@ -15,7 +31,9 @@ WITH incoming AS MATERIALIZED (
         OFFSET 0
     ) old ON true
     WHERE {bars_1d.of[s]} IS NOT NULL
-      AND (old.is_there IS NULL OR ({bars_1d.all_values[b]}) IS DISTINCT FROM ({bars_1d.all_values[old]}))
+      AND (old.is_there IS NULL
+           OR (({bars_1d.values[b]}) IS DISTINCT FROM ({bars_1d.own_values[old]})
+               AND a.asked_at <= to_timestamp(n.asked_ms / 1000.0::float8)))
 ),
 written AS (
     INSERT INTO {bars_1d} AS o ({bars_1d.symbol_id}, {bars_1d.day}, {bars_1d.value_columns}{bars_1d.constant_columns})

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from assetbatch.domain.asset_classes import Market
+from assetbatch.domain.assets import Asset
 from assetbatch.domain.calls import BarsCall
-from assetbatch.domain.coverage import Interval, is_asked, looks, record, unanswered
-from assetbatch.domain.entitlements import UNPUBLISHED_DAYS, Entitlements, Restriction
+from assetbatch.domain.coverage import EMPTY_MS, GAP_MS, Interval, is_asked, looks, record, unanswered
+from assetbatch.domain.entitlements import HISTORY_YEARS, UNPUBLISHED_DAYS, Entitlements, Restriction
 from assetbatch.domain.formatting import moment, plural
 from assetbatch.domain.market_hours import day_of, last_midnight, open_ms_between, start_of_day
 from assetbatch.domain.models import (
@@ -32,10 +33,11 @@ from assetbatch.domain.models import (
     StoredAsset,
     floor_to_bar,
 )
+from assetbatch.domain.pages import MONTH_MS, PAGE_MS
 from assetbatch.domain.refusals import RefusalKind
 from assetbatch.domain.status import Status
 from assetbatch.domain.units import DAY_MS, HOUR_MS, MINUTE_MS
-from assetbatch.domain.work import PAGE_MS, Work, WorkKind, days_range
+from assetbatch.domain.work import Work, WorkKind, days_range
 from assetbatch.refresh.endpoints.endpoint import Endpoint, ShownRestriction
 from assetbatch.refresh.interpretation import CONSEQUENCES, Findings, Page, Result, nothing_came
 
@@ -45,13 +47,7 @@ if TYPE_CHECKING:
     from assetbatch.provider.refusals import Refusal
     from assetbatch.refresh.learner import Learner
     from assetbatch.refresh.reporter import Reporter
-
-GAP_MS = HOUR_MS
-"""Maximum gap of open hours between bars that is believed at once. A longer one is believed when the provider
-answers so twice."""
-
-EMPTY_MS = DAY_MS
-"""The same for a gap at either end of an answer, where the data may simply begin or end."""
+    from assetbatch.refresh.whole_pages import Judged
 
 MAX_PAGES = 100
 """Maximum number of pages of one range, and so the share of the range that each has to bring. A range fits
@@ -68,9 +64,6 @@ FAULT_WORDS = {
 
 MAX_LATE_MS = 2 * DAY_MS
 """Maximum time after which the provider has published whatever it has."""
-
-HISTORY_YEARS = 2
-"""Years of history of a plan that refuses an older start (the provider's free plan)."""
 
 
 _START = attrgetter("t_ms")
@@ -177,14 +170,14 @@ def bars_findings(
     asset = call.work[0].asset
     before = stored[asset.symbol].coverage if asset.symbol in stored else ()
     from_ms = page.from_ms if page else floor_to_bar(call.start_ms)
+    own, answer = answer, _with_begun(answer, page) if page else answer
     end_ms = _end_of(call, now_ms)
-    to_ms = answered_to(call, answer, now_ms, known.newest_ms(asset.asset_type))
-    if answer.next_url is not None and not open_ms_between(asset.market, to_ms, end_ms):
-        answer = msgspec.structs.replace(answer, next_url=None)
+    answer, judged = _judged(call, page, answer, known, from_ms, now_ms)
+    to_ms = judged.to_ms
     seen_to_ms = min(now_ms, call.end_ms + 1)
     finished = _finished(answer, seen_to_ms) if asset.bars else []
-    coverage = coverage_of(asset.market, answer, before, from_ms, to_ms, now_ms) if asset.bars else []
-    bars = [*page.bars, *answer.bars] if page else answer.bars
+    coverage = _coverage(asset, answer, before, from_ms, judged, now_ms) if asset.bars else []
+    bars = [*page.bars, *own.bars] if page else answer.bars
     verifies = any(item.kind is WorkKind.VERIFY for item in call.work)
     compared = looks(asset.market, coverage, before, now_ms, insisted=not verifies) if asset.bars else []
     results: list[Result] = []
@@ -192,7 +185,7 @@ def bars_findings(
     if answer.next_url is not None:
         begun_ms = page.begun_ms if page else from_ms if verifies else _known_to(before, from_ms)
         number = page.number + 1 if page else 1
-        following = Page(call, answer, max(from_ms, to_ms), bars, number, begun_ms, now_ms)
+        following = Page(call, own, max(from_ms, to_ms), bars, number, begun_ms, now_ms)
         error = _why_pages_end(call, page, following)
         if error:
             coverage += failed_range(call, following, IntervalState.FAILED, error, now_ms)
@@ -200,6 +193,8 @@ def bars_findings(
             following = None
     else:
         for item in work:
+            if _waits(item, call, judged, end_ms):
+                continue
             if item.kind is WorkKind.HISTORY:
                 coverage += too_old(item, known, now_ms)
             results.append(_from_bars(item, call, bars, stored, seen_to_ms, answer.size_ms))
@@ -211,12 +206,93 @@ def bars_findings(
         coverage={asset.symbol: coverage} if coverage else {},
         looks={asset.symbol: compared} if compared else {},
         next_page=following,
+        page_lessons=judged.lessons,
+    )
+
+
+def _with_begun(answer: BarsAnswer, page: Page) -> BarsAnswer:
+    """Return the answer to a further page, with the elements of the page before that belong to the five
+    minutes in which it ended: they are judged and stored as a whole. What could not be placed there may
+    belong here."""
+    before, starts = page.answer, {bar.t_ms for bar in answer.bars[: BAR_MS // answer.size_ms]}
+    begun = before.bars[bisect_left(before.bars, page.from_ms, key=_START) :]
+    if not (begun or before.faulty_ms or before.misplaced_ms or before.unplaced):
+        return answer
+
+    def late(moments_ms: Sequence[int]) -> Iterator[int]:
+        return (t_ms for t_ms in moments_ms if t_ms >= page.from_ms and t_ms not in starts)
+
+    return msgspec.structs.replace(
+        answer,
+        bars=sorted([*(bar for bar in begun if bar.t_ms not in starts), *answer.bars], key=_START),
+        faulty_ms=tuple(sorted({*late(before.faulty_ms), *answer.faulty_ms})),
+        misplaced_ms=tuple(sorted({*late(before.misplaced_ms), *answer.misplaced_ms})),
+        unplaced=before.unplaced + answer.unplaced,
     )
 
 
 def _finished(answer: BarsAnswer, seen_to_ms: int) -> Sequence[Bar]:
     """Return the bars that had ended at a moment."""
     return answer.bars[: bisect_right(answer.bars, seen_to_ms - answer.size_ms, key=_START)]
+
+
+def _judged(
+    call: BarsCall, page: Page | None, answer: BarsAnswer, known: Entitlements, from_ms: int, now_ms: int
+) -> tuple[BarsAnswer, Judged]:
+    """Return the part of an answer that counts, and up to where it does."""
+    from assetbatch.refresh.whole_pages import judge
+
+    market = call.work[0].asset.market
+    to_ms = answered_to(call, answer, now_ms, known.newest_ms(call.work[0].asset.asset_type))
+    if answer.next_url is not None and not open_ms_between(market, to_ms, _end_of(call, now_ms)):
+        answer = msgspec.structs.replace(answer, next_url=None)
+    judged = judge(call, answer, from_ms, to_ms, known.doubts(market, now_ms), is_first=page is None)
+    if judged.is_cut:
+        bars = answer.bars[: bisect_left(answer.bars, judged.known_to, key=_START)]
+        answer = msgspec.structs.replace(answer, next_url=None, bars=bars)
+    return answer, judged
+
+
+def _coverage(
+    asset: Asset,
+    answer: BarsAnswer,
+    before: Sequence[CoveredInterval],
+    from_ms: int,
+    judged: Judged,
+    now_ms: int,
+) -> list[CoveredInterval]:
+    """Return what an answer says, and what of it is doubted since a longer page was cut there."""
+    known_to_ms, to_ms = judged.known_to, judged.to_ms
+    coverage = coverage_of(asset.market, answer, before, from_ms, known_to_ms, now_ms)
+    if known_to_ms < to_ms:
+        coverage.append(_failed(known_to_ms, to_ms, now_ms, IntervalFault.UNCONFIRMED))
+    return coverage
+
+
+def _waits(item: Work, call: BarsCall, judged: Judged, end_ms: int) -> bool:
+    """Return whether work waits for a further call for bars that this one did not bring."""
+    is_left = judged.is_cut and _is_left(item, judged.to_ms, end_ms)
+    return is_left or item.id in call.unfinished or _is_doubted(item, judged)
+
+
+def _is_left(item: Work, to_ms: int, end_ms: int) -> bool:
+    """Return whether work waits for what lies beyond `to_ms`, where the answer was cut."""
+    if item.kind is not WorkKind.HISTORY:
+        return True
+    start_ms, until_ms = days_range(item)
+    return open_ms_between(item.asset.market, max(start_ms, to_ms), min(until_ms, end_ms)) > 0
+
+
+def _is_doubted(item: Work, judged: Judged) -> bool:
+    """Return whether a page of the past waits for a shorter one, which shows whether a longer one is cut."""
+    if item.kind is not WorkKind.HISTORY:
+        return False
+    start_ms, end_ms = days_range(item)
+    return any(
+        doubt.start_ms < end_ms and start_ms < doubt.end_ms
+        for lesson in judged.lessons
+        for doubt in lesson.doubts
+    )
 
 
 def _known_to(coverage: Sequence[CoveredInterval], start_ms: int) -> int:
@@ -453,10 +529,23 @@ class _Gaps(NamedTuple):
         if not (open_ms > GAP_MS if self._is_within(from_ms, to_ms) else open_ms >= EMPTY_MS):
             return []
         return [
-            _failed(piece.start_ms, piece.end_ms, self.now_ms, IntervalFault.UNCONFIRMED)
+            _failed(at_ms, piece.end_ms, self.now_ms, IntervalFault.UNCONFIRMED)
             for piece in unanswered(self.before, from_ms, to_ms)
-            if piece.fault is not IntervalFault.UNCONFIRMED and piece.state is not IntervalState.AGAIN
+            if (at_ms := self._doubted_from(piece, from_ms, to_ms)) < piece.end_ms
         ]
+
+    def _doubted_from(self, piece: CoveredInterval, from_ms: int, to_ms: int) -> int:
+        """Return from when on a part of a gap has to be confirmed.
+
+        What was asked for before is believed, but not the end of more than a month: it may have been cut each
+        time.
+        """
+        if piece.state is IntervalState.AGAIN:
+            return piece.end_ms
+        if piece.fault is not IntervalFault.UNCONFIRMED:
+            return piece.start_ms
+        is_end = self.start_ms < from_ms and to_ms == self.end_ms
+        return max(piece.start_ms, self.start_ms + MONTH_MS) if is_end else piece.end_ms
 
     def _is_within(self, from_ms: int, to_ms: int) -> bool:
         """Return whether data lies on both sides of a gap, in this answer or in those before."""

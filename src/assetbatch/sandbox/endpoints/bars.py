@@ -33,7 +33,14 @@ def respond(
     if instrument is None or query.get("page") == EMPTY_PAGE:
         return aggregates(request, [], 0, {"ticker": ticker})
     page = read_page(
-        data.source, instrument, span, (from_ms, to_ms), request.now_ms, limit, descending=descending
+        data.source,
+        instrument,
+        span,
+        (from_ms, to_ms),
+        request.now_ms,
+        limit,
+        descending=descending,
+        counting=data.counting,
     )
     more = {"ticker": ticker}
     if page.rest_ms is not None:

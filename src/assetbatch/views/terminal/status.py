@@ -108,13 +108,13 @@ def problems(health: Health) -> list[RenderableType]:
 
 
 def lacks(health: Health) -> list[RenderableType]:
-    """Return what the plan lacks, and where there is a larger one."""
+    """Return what the plan lacks, where there is a larger one, and how long its pages of bars are."""
     lines: list[RenderableType] = []
     for refusal in health.plan["refusals"]:
         lines.append(_hanging(Text(f"- {refusal}", style="dim")))
     if health.plan["refusals"]:
         lines.append(Text(f"  upgrade: {health.plan['upgrade_url']}", style="dim"))
-    return lines
+    return lines + [_hanging(Text(f"- {length}", style="dim")) for length in health.plan["pages"]]
 
 
 def _hanging(text: Text) -> RenderableType:
