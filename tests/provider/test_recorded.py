@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 
 from assetbatch.domain.models import Price
+from assetbatch.domain.nyse import special_day
 from assetbatch.domain.refusals import RefusalKind
 from assetbatch.provider.answers import MarketStatus
 from assetbatch.provider.bars import decode_bars
+from assetbatch.provider.holidays import decode_holidays
 from assetbatch.provider.market_status import decode_market_status
 from assetbatch.provider.prices import (
     decode_grouped_day,
@@ -246,6 +248,23 @@ def test_the_market_status(recorded: Recorded, name: str, server_time: str) -> N
     )
 
 
+@pytest.mark.parametrize(
+    ("name", "number"),
+    [
+        ("client-python/v1/marketstatus/upcoming.json", 7),
+        ("spec-examples/v1_marketstatus_upcoming.json", 2),
+    ],
+)
+def test_the_listed_holidays_are_those_that_are_computed(recorded: Recorded, name: str, number: int) -> None:
+    found = decode_holidays(recorded(name))
+    assert found.refused.total() == 0
+    assert len(found.days) == number
+    for day, special in found.days.items():
+        computed = special_day(day)
+        assert computed is not None
+        assert computed.closes == special.closes
+
+
 DECODERS: list[Callable[[bytes], object]] = [
     lambda cut: decode_snapshot(cut, {"X:BTCUSD": "BTCUSD", "C:USDCAD": "USDCAD"}),
     lambda cut: decode_bars(cut, ticker="X", start_ms=0, end_ms=10**13),
@@ -253,13 +272,21 @@ DECODERS: list[Callable[[bytes], object]] = [
     lambda cut: decode_market_snapshot(cut, {"X:FSNUSD": "FSNUSD", "C:HKDCHF": "HKDCHF"}),
     lambda cut: decode_grouped_day(cut, date(2020, 10, 14), {"C:GBPCAD": "GBPCAD"}),
     decode_market_status,
+    decode_holidays,
 ]
 
 
 def test_every_recorded_body_cut_at_any_byte_is_refused_and_nothing_else(fixtures: Path) -> None:
-    patterns = ("v3/snapshot*.json", "*aggs*/**/*.json", "*aggs_grouped*.json", "*tickers.json", "*now.json")
+    patterns = (
+        "v3/snapshot*.json",
+        "*aggs*/**/*.json",
+        "*aggs_grouped*.json",
+        "*tickers.json",
+        "*now.json",
+        "*upcoming.json",
+    )
     names = [path for pattern in patterns for path in fixtures.rglob(pattern)]
-    assert len(names) >= 13
+    assert len(names) >= 15
     for path in names:
         body = path.read_bytes().rstrip()
         for end in range(0, len(body), every(7)):

@@ -85,7 +85,7 @@ def test_the_client_reads_quotes_trades_and_conversions(client: RESTClient) -> N
 
 def test_the_client_reads_the_market_status_and_holidays(client: RESTClient) -> None:
     assert client.get_market_status().currencies.crypto == "open"
-    assert {holiday.status for holiday in client.get_market_holidays()} == {"closed"}
+    assert {holiday.status for holiday in client.get_market_holidays()} == {"closed", "early-close"}
 
 
 def test_the_client_reads_the_reference(client: RESTClient, server: SandboxServer) -> None:

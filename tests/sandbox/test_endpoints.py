@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from datetime import date
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from assetbatch.domain.nyse import special_days
+from assetbatch.provider.holidays import decode_holidays
 from assetbatch.sandbox import SandboxServer
 from assetbatch.sandbox.spans import Counting
 
@@ -450,6 +453,9 @@ def test_the_server_time_has_new_yorks_offset(server: SandboxServer) -> None:
         ("2025-06-18T21:00:00Z", "extended-hours", False, True),
         ("2025-06-19T02:00:00Z", "closed", False, False),
         ("2025-06-21T15:00:00Z", "closed", False, False),
+        ("2025-06-19T15:00:00Z", "closed", False, False),  # Juneteenth
+        ("2025-07-03T18:00:00Z", "extended-hours", False, True),  # from 13:00
+        ("2025-07-03T21:00:00Z", "closed", False, False),  # from 17:00
     ],
 )
 def test_the_stock_market_has_its_hours(moment: str, market: str, early: bool, late: bool) -> None:
@@ -458,10 +464,27 @@ def test_the_stock_market_has_its_hours(moment: str, market: str, early: bool, l
     assert (status["market"], status["earlyHours"], status["afterHours"]) == (market, early, late)
 
 
-def test_the_coming_holidays_are_within_a_year_and_on_weekdays(server: SandboxServer) -> None:
+def test_the_coming_holidays_are_those_of_a_year(server: SandboxServer) -> None:
     found = ask_json(server, "/v1/marketstatus/upcoming")
-    days = [one["date"] for one in found if one["exchange"] == "NYSE"]
-    assert days == ["2025-07-04", "2025-11-27", "2025-12-25", "2026-01-01"]
+    days = {one["date"]: one["status"] for one in found if one["exchange"] == "NYSE"}
+    assert list(days)[:4] == ["2025-06-19", "2025-07-03", "2025-07-04", "2025-09-01"]
+    assert list(days)[-1] == "2026-05-25"
+    assert [day for day, status in days.items() if status == "early-close"] == [
+        "2025-07-03",
+        "2025-11-28",
+        "2025-12-24",
+    ]
+
+
+def test_the_coming_holidays_are_read_as_what_is_computed(server: SandboxServer) -> None:
+    found = decode_holidays(ask(server, "/v1/marketstatus/upcoming").content)
+    assert found.refused.total() == 0
+    assert found.days == {
+        day: special
+        for year in (2025, 2026)
+        for day, special in special_days(year).items()
+        if date(2025, 6, 18) <= day <= date(2026, 6, 18)
+    }
 
 
 # Names in paths

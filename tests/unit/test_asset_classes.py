@@ -12,6 +12,7 @@ import pytest
 from assetbatch.domain.asset_classes import (
     CLASSES,
     EXAMPLES,
+    SESSIONS,
     AssetType,
     Market,
     class_of,
@@ -121,9 +122,11 @@ def test_an_example_is_of_its_class() -> None:
     assert {class_of(ticker).asset_type for ticker in EXAMPLES.values()} == set(AssetType)
 
 
-def test_every_type_and_every_market_has_a_class() -> None:
+def test_every_type_has_a_class_and_every_market_its_hours() -> None:
     assert {class_of_type(asset_type).asset_type for asset_type in AssetType} == set(AssetType)
-    assert {one.market for one in CLASSES} == set(Market)
+    without = {Market.STOCK, Market.STOCK_EXTENDED, Market.INDEX}
+    assert {one.market for one in CLASSES} == set(Market) - without
+    assert set(SESSIONS) == set(Market)
 
 
 def test_classes_of_one_type_share_what_a_call_names() -> None:

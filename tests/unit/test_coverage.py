@@ -296,6 +296,7 @@ class TestAskedTo:
 
 
 FRIDAY, SUNDAY = new_york("2026-01-09 17:00"), new_york("2026-01-11 17:00")
+SUMMER, THANKSGIVING = new_york("2026-03-08 00:00"), new_york("2026-11-26 00:00")
 """Forex closes and opens again."""
 
 
@@ -378,8 +379,8 @@ class TestHoles:
     def test_every_open_slot_of_the_gaps_is_in_one_gap_with_its_reason(
         self, data: st.DataObject, market: Market, include_closed: bool
     ) -> None:
-        # Three days around a weekend's two ends or a metal's break, at borders of an hour or anywhere.
-        start = data.draw(st.sampled_from([FRIDAY, SUNDAY, new_york("2026-03-08 00:00")])) - DAY_MS
+        # Three days around a weekend, a metal's break or a holiday, at borders of an hour or anywhere.
+        start = data.draw(st.sampled_from([FRIDAY, SUNDAY, SUMMER, THANKSGIVING])) - DAY_MS
         border = st.integers(0, 3 * 24 * 12) | st.integers(0, 72).map(lambda hour: hour * 12)
         moment = border.map(lambda slot: start + slot * BAR_MS)
         edges = sorted(set(data.draw(st.lists(moment, max_size=8))))
@@ -556,7 +557,7 @@ class TestPages:
             {
                 day_of(at_ms)
                 for start_ms, end_ms in stretches
-                for at_ms in range(start_ms, end_ms, HOUR_MS)
+                for at_ms in range(start_ms, end_ms, HOUR_MS // 2)
                 if is_open(market, at_ms)
             }
         )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, timedelta
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, time, timedelta
 from itertools import pairwise
 
 import pytest
@@ -21,10 +22,13 @@ from assetbatch.domain.market_hours import (
     open_intervals,
     open_ms_between,
     sessions,
+    set_listed_days,
+    special_day,
     start_of_day,
     to_ms,
     years_before,
 )
+from assetbatch.domain.nyse import SpecialDay, SpecialDays
 
 HOUR_MS = 3_600_000
 MARKETS = st.sampled_from(Market)
@@ -106,6 +110,145 @@ class TestCrypto:
     def test_never_closes(self, at_ms: int) -> None:
         assert is_open(Market.CRYPTO, at_ms)
         assert last_open(Market.CRYPTO, at_ms) == next_open(Market.CRYPTO, at_ms) == at_ms
+
+
+class TestStocks:
+    @pytest.mark.parametrize(
+        ("day", "session", "extended"),
+        [
+            ("2026-11-25", ("14:30", "21:00"), ("09:00", "01:00+1")),  # an ordinary day in winter
+            ("2026-07-15", ("13:30", "20:00"), ("08:00", "00:00+1")),  # and in summer
+            ("2026-11-27", ("14:30", "18:00"), ("09:00", "22:00")),  # after Thanksgiving: until 13:00
+            ("2025-07-03", ("13:30", "17:00"), ("08:00", "21:00")),
+        ],
+    )
+    def test_have_one_session_a_day(
+        self, day: str, session: tuple[str, str], extended: tuple[str, str]
+    ) -> None:
+        def at(when: str) -> int:
+            clock, _, more = when.partition("+")
+            return utc(f"{day} {clock}") + int(more or 0) * 24 * HOUR_MS
+
+        that = date.fromisoformat(day)
+        expected = ((at(session[0]), at(session[1])),)
+        assert sessions(Market.STOCK, that) == sessions(Market.INDEX, that) == expected
+        assert sessions(Market.STOCK_EXTENDED, that) == ((at(extended[0]), at(extended[1])),)
+
+    @pytest.mark.parametrize("day", ["2026-11-26", "2026-11-28", "2026-04-03", "2025-01-09", "2012-10-30"])
+    def test_have_none_on_a_holiday_a_weekend_or_a_day_of_mourning(self, day: str) -> None:
+        that = date.fromisoformat(day)
+        for market in (Market.STOCK, Market.STOCK_EXTENDED, Market.INDEX):
+            assert sessions(market, that) == ()
+
+    def test_open_at_the_same_wall_clock_before_and_after_summer_time_begins(self) -> None:
+        friday, monday = new_york("2026-03-06 16:00"), new_york("2026-03-09 09:30")
+        assert next_open(Market.STOCK, friday) == monday == utc("2026-03-09 13:30")
+        assert last_open(Market.STOCK, monday - 1) == friday == utc("2026-03-06 21:00")
+
+    def test_were_closed_for_four_days_of_a_hurricane(self) -> None:
+        friday, wednesday = new_york("2012-10-26 16:00"), new_york("2012-10-31 09:30")
+        assert next_open(Market.STOCK, friday) == wednesday
+        assert last_open(Market.STOCK, wednesday - 1) == friday
+        assert open_ms_between(Market.STOCK, friday, wednesday) == 0
+
+    def test_of_a_year_have_the_hours_of_its_sessions(self) -> None:
+        year = new_york("2025-01-01 00:00"), new_york("2026-01-01 00:00")
+        # 261 weekdays, 11 closed, 3 shorter by three hours
+        assert open_ms_between(Market.STOCK, *year) == 250 * 13 * HOUR_MS // 2 - 3 * 3 * HOUR_MS
+        assert open_ms_between(Market.STOCK_EXTENDED, *year) == 250 * 16 * HOUR_MS - 3 * 3 * HOUR_MS
+
+    def test_know_why_a_day_is_closed_or_short(self) -> None:
+        holiday = special_day(Market.STOCK, date(2026, 4, 3))
+        assert holiday is not None
+        assert holiday.name == "Good Friday"
+        assert special_day(Market.INDEX, date(2026, 11, 27)) is not None
+        assert special_day(Market.STOCK, date(2026, 4, 2)) is None
+        assert special_day(Market.FOREX, date(2026, 4, 3)) is None
+
+
+@pytest.fixture
+def no_lists() -> Iterator[None]:
+    """No list of this test is left to another."""
+    yield
+    set_listed_days({})
+
+
+@pytest.mark.usefixtures("no_lists")
+class TestListedDays:
+    DAY = date(2026, 12, 9)
+
+    def test_close_a_day_that_nobody_has_planned(self) -> None:
+        before, after = new_york("2026-12-08 16:00"), new_york("2026-12-10 09:30")
+        assert is_open(Market.STOCK, new_york("2026-12-09 12:00"))
+        set_listed_days({self.DAY: SpecialDay("Storm")})
+        assert not is_open(Market.STOCK, new_york("2026-12-09 12:00"))
+        assert next_open(Market.STOCK, before) == after
+        assert last_open(Market.STOCK, after - 1) == before
+        assert open_ms_between(Market.STOCK, before, after) == 0
+        assert special_day(Market.STOCK, self.DAY) == SpecialDay("Storm")
+
+    def test_that_are_listed_no_more_are_ordinary_again(self) -> None:
+        ordinary = sessions(Market.INDEX, self.DAY)
+        set_listed_days({self.DAY: SpecialDay("Storm")})
+        set_listed_days({})
+        assert sessions(Market.INDEX, self.DAY) == ordinary != ()
+
+    def test_end_both_sessions_early(self) -> None:
+        set_listed_days({self.DAY: SpecialDay("Storm", time(12, 15))})
+        assert sessions(Market.STOCK, self.DAY)[0][1] == new_york("2026-12-09 12:15")
+        assert sessions(Market.STOCK_EXTENDED, self.DAY)[0][1] == new_york("2026-12-09 16:15")
+
+    def test_open_a_holiday(self) -> None:
+        set_listed_days({date(2026, 4, 3): SpecialDay("Good Friday", time(16))})
+        assert is_open(Market.STOCK, new_york("2026-04-03 15:59"))
+        assert special_day(Market.STOCK, date(2026, 4, 3)) is None
+
+    def test_open_no_weekend(self) -> None:
+        set_listed_days({date(2026, 12, 12): SpecialDay("a mistake", time(13))})
+        assert sessions(Market.STOCK, date(2026, 12, 12)) == ()
+        assert special_day(Market.STOCK, date(2026, 12, 12)) is None
+
+    def test_that_say_what_is_computed_leave_the_exact_name(self) -> None:
+        day = date(2026, 11, 27)
+        set_listed_days({day: SpecialDay("Thanksgiving", time(13))})
+        assert special_day(Market.STOCK, day) == SpecialDay("Day after Thanksgiving", time(13))
+
+    def test_are_nothing_to_markets_of_currencies(self) -> None:
+        set_listed_days({self.DAY: SpecialDay("Storm")})
+        for market in (Market.FOREX, Market.METAL, Market.CRYPTO):
+            assert is_open(market, new_york("2026-12-09 12:00"))
+
+    @pytest.mark.parametrize("days", [1, 30, 400])
+    def test_may_close_a_market_for_long(self, days: int) -> None:
+        listed = [self.DAY + timedelta(days=n) for n in range(days)]
+        set_listed_days(dict.fromkeys(listed, SpecialDay("War")))
+        opens = next_open(Market.STOCK, start_of_day(self.DAY))
+        assert day_of(opens) > listed[-1]
+        assert last_open(Market.STOCK, opens - 1) == new_york("2026-12-08 16:00")
+
+    @given(
+        st.dictionaries(
+            st.integers(-15, 15).map(lambda n: TestListedDays.DAY + timedelta(days=n)),
+            st.builds(SpecialDay, st.just("Storm"), st.sampled_from([None, time(10), time(13), time(16)])),
+        ),
+        st.sampled_from([Market.STOCK, Market.STOCK_EXTENDED, Market.INDEX]),
+        st.integers(-25 * 48, 25 * 48),
+        st.integers(0, 25 * 48),
+    )
+    def test_hold_in_every_answer(self, listed: SpecialDays, market: Market, first: int, length: int) -> None:
+        set_listed_days(listed)
+        start_ms = start_of_day(self.DAY) + first * HOUR_MS // 2
+        end_ms = start_ms + length * HOUR_MS // 2
+        opens = [at for at in range(start_ms, end_ms, HOUR_MS // 2) if is_open(market, at)]
+        assert open_ms_between(market, start_ms, end_ms) == len(opens) * HOUR_MS // 2
+        assert sum(to - at for at, to in open_intervals(market, start_ms, end_ms)) == (
+            len(opens) * HOUR_MS // 2
+        )
+        assert is_open(market, next_open(market, start_ms))
+        assert last_open(market, start_ms) <= start_ms <= next_open(market, start_ms)
+        for day, special in listed.items():
+            expected = 0 if special.closes is None or day.weekday() > 4 else 1
+            assert len(sessions(market, day)) == expected
 
 
 class TestDays:

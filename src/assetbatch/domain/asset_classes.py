@@ -1,12 +1,14 @@
 """What sets a class of assets apart: one descriptor for each class, in this one place.
 
 Everything else asks the descriptor. A new class is a member of `AssetType` and of `Market`, and a descriptor.
+Stocks and indices have their hours here before they have a class.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from datetime import time
 from enum import StrEnum
 from functools import lru_cache
 
@@ -28,10 +30,27 @@ class Market(StrEnum):
     FOREX = "forex"
     METAL = "metal"
     CRYPTO = "crypto"
+    STOCK = "stock"
+    STOCK_EXTENDED = "stock_extended"
+    """Stocks before, in and after the regular session."""
+    INDEX = "index"
 
 
-Sessions = Mapping[int, tuple[tuple[int, int], ...]]
+Week = Mapping[int, tuple[tuple[int, int], ...]]
 """The opening and closing hour of each session, by weekday (Monday is 0), on New York's wall clock."""
+
+
+class TradingDays(msgspec.Struct, frozen=True):
+    """The weekdays without the holidays of the New York Stock Exchange, on New York's wall clock."""
+
+    opens: time = time(9, 30)
+    closes: time = time(16)
+    """When an ordinary day closes; a day with an early close has its own time."""
+    late_hours: int = 0
+    """For how many hours trading goes on after the close."""
+
+
+Sessions = Week | TradingDays
 
 
 class AssetClass(msgspec.Struct, frozen=True, kw_only=True):
@@ -135,7 +154,12 @@ CLASSES = (_METALS, _FOREX, _CRYPTO)
 _BY_TYPE = {one.asset_type: one for one in CLASSES}
 EXAMPLES = {asset_type: one.example for asset_type, one in _BY_TYPE.items()}
 """A ticker of each type, for messages."""
-SESSIONS: dict[Market, Sessions | None] = {one.market: one.sessions for one in CLASSES}
+SESSIONS: dict[Market, Sessions | None] = {
+    **{one.market: one.sessions for one in CLASSES},
+    Market.STOCK: TradingDays(),
+    Market.STOCK_EXTENDED: TradingDays(opens=time(4), late_hours=4),
+    Market.INDEX: TradingDays(),
+}
 
 
 @lru_cache(maxsize=2**14)

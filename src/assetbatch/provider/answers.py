@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from assetbatch.domain.models import BAR_MS, Bar, DayBar, Price
 from assetbatch.provider.refusals import Refusal
+
+if TYPE_CHECKING:
+    from assetbatch.domain.nyse import SpecialDays
 
 
 class BarsAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,3 +72,16 @@ class MarketStatus(msgspec.Struct, frozen=True, kw_only=True):
 
     server_time_ms: int | None = None
     markets: Mapping[str, str] = {}
+
+
+class ListedDays(msgspec.Struct, frozen=True, kw_only=True):
+    """The holidays and early closes of the New York Stock Exchange that the provider lists.
+
+    A day that closes at its usual time is listed to be an ordinary one. `refused` counts the useless rows by
+    reason: `undecodable`, `date` (none, or a weekend), `status` (neither closed nor an early close), `close`
+    (none that an early close can have); and the days on which rows differ: `contradiction` (those of one
+    exchange, which then says nothing), `exchange` (those of NYSE and Nasdaq; NYSE's counts).
+    """
+
+    days: SpecialDays
+    refused: Counter[str]
