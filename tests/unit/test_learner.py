@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any, cast
 from zoneinfo import ZoneInfo
 
+import msgspec
 import pytest
 
 from assetbatch.domain.asset_classes import AssetType
@@ -34,6 +35,7 @@ from assetbatch.state.entitlement_store import EntitlementStore
 EURUSD = Asset(symbol="EURUSD", polygon_ticker="C:EURUSD", asset_type=AssetType.FOREX)
 BTCUSD = Asset(symbol="BTCUSD", polygon_ticker="X:BTCUSD", asset_type=AssetType.CRYPTO)
 ETHUSD = Asset(symbol="ETHUSD", polygon_ticker="X:ETHUSD", asset_type=AssetType.CRYPTO)
+AAPL = Asset(symbol="AAPL", polygon_ticker="AAPL", asset_type=AssetType.STOCKS)
 MIDNIGHT = to_ms(datetime(2026, 11, 18, tzinfo=ZoneInfo("America/New_York")))
 NOW = MIDNIGHT + 10 * HOUR_MS
 YESTERDAY = BarsCall((Work(BTCUSD),), MIDNIGHT - DAY_MS, MIDNIGHT - 1)
@@ -177,6 +179,16 @@ class TestWhatIsSeen:
         assert taught.known.newest_ms(CRYPTO) == NOW - 3000
         assert taught.known.newest_ms(AssetType.FOREX) == 0
         assert taught.known.has_seen_today(CRYPTO, NOW)
+
+    def test_of_prices_is_delayed_for_the_class_that_is_said_to_be(self) -> None:
+        taught = Taught()
+        call = SnapshotCall((Work(BTCUSD), Work(ETHUSD), Work(AAPL)))
+        shown = self.prices(BTCUSD=NOW - HOUR_MS, ETHUSD=NOW - HOUR_MS)
+        shown.prices["AAPL"] = Price(symbol="AAPL", last_price=1.0, as_of_ms=NOW)
+        said = msgspec.structs.replace(shown, delayed={"X:ETHUSD": False, "AAPL": True})
+        taught.learner.saw_prices(call, said, NOW)
+        assert taught.known.delay_ms(CRYPTO, NOW) == 0
+        assert taught.known.delay_ms(AssetType.STOCKS, NOW) == 15 * 60_000
 
     def test_from_the_future_counts_for_nothing(self) -> None:
         taught = Taught()
