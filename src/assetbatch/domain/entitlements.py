@@ -246,7 +246,7 @@ class Entitlements:
         """Return whether a snapshot of this ticker's market is worth a call: unified ones are refused, and
         bars of the running day were really seen."""
         return (
-            class_of_type(asset_type).snapshot_market is not None
+            class_of_type(asset_type).has_market_snapshot
             and self.has_seen_today(asset_type, now_ms)
             and self.may_ask_today(asset_type, now_ms)
             and not self.snapshots(asset_type, now_ms, ticker)

@@ -467,9 +467,9 @@ def decode_market_snapshot(body: Body, assets: Mapping[str, str], key: Secret | 
 
     Without a trade and a quote the price is the last minute's close, as of the minute's start, or else of
     the entry's `updated`. That of a stock is as of the minute's end, or of an `updated` within the minute,
-    and without a minute it is the day's close as of `updated`. A ticker that is left out is `empty`: unknown ones are left out, and perhaps
-    known ones that have been cleared. Raise Refusal if the answer as a whole is useless. It is useless
-    without its list, unless it says that it has no results.
+    and without a minute it is the day's close as of `updated`. A ticker that is left out is `empty`: unknown
+    ones are left out, and perhaps known ones that have been cleared. Raise Refusal if the answer as a whole
+    is useless. It is useless without its list, unless it says that it has no results.
     """
     envelope = decode(_MARKET, body, key)
     check(envelope, envelope.tickers, body, key)
