@@ -53,7 +53,8 @@ class Learner:
             ]
             if shown:
                 newest_ms, asset = max(shown, key=lambda pair: pair[0])
-                said = (answer.delayed.get(asset.polygon_ticker) for _, asset in shown)
+                by_word = asset.asset_class.has_delayed_plans
+                said = (answer.delayed.get(one.polygon_ticker) for _, one in shown if by_word)
                 self._saw(
                     asset_type,
                     newest_ms,
