@@ -1,7 +1,7 @@
 """The stocks and indices of the simulated provider: who is listed when, and what happens to them.
 
-Prices and events are made up, also those of stocks with a real name. Only the splits of AAPL and the rename to
-META are real.
+Prices and events are made up, also those of stocks with a real name. Only the splits of AAPL and the rename
+to META are real.
 """
 
 from __future__ import annotations
