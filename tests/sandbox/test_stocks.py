@@ -87,7 +87,7 @@ def test_minutes_of_an_index_are_those_of_the_session_and_have_prices_alone(serv
 
 @given(
     ticker=st.sampled_from(["AAPL", "BRK.A", "SPY", "KIMpL", "FLIP"]),
-    day=st.dates(date(2015, 1, 1), date(2025, 6, 10)),
+    day=st.dates(date(2018, 1, 2), date(2025, 6, 10)),
 )
 def test_a_day_has_the_prices_of_its_session_and_the_volume_of_all_its_minutes(
     server: SandboxServer, ticker: str, day: date
