@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import chain
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
@@ -15,6 +15,9 @@ from assetbatch.domain.pages import PageLength
 from assetbatch.domain.units import DAY_MS
 from assetbatch.state.connection import RedisClient, redis_errors
 from assetbatch.state.keys import Keys
+
+if TYPE_CHECKING:
+    from assetbatch.domain.nyse import SpecialDays
 
 _KEPT_MS = 40 * DAY_MS
 
@@ -32,6 +35,8 @@ class Remembered(NamedTuple):
     restrictions: list[KnownRestriction]
     observations: list[Observation]
     page_lengths: list[PageLength]
+    special_days: SpecialDays | None = None
+    """The days of the stock exchange that the provider lists; None where they are not asked for."""
 
 
 class _Stored(msgspec.Struct, frozen=True, kw_only=True, rename={"restriction": "lack"}):
@@ -70,10 +75,19 @@ class EntitlementStore:
     and per market or ticker whose pages may be longer. `plans` has the name of the plan of each product, as
     `plan_name` makes it. All methods raise RedisError when Redis cannot be asked."""
 
-    def __init__(self, client: RedisClient, keys: Keys, plans: Mapping[Product, str]) -> None:
+    def __init__(
+        self,
+        client: RedisClient,
+        keys: Keys,
+        plans: Mapping[Product, str],
+        *,
+        with_special_days: bool = False,
+    ) -> None:
+        """`with_special_days`: the days of the stock exchange are loaded in the same round trip."""
         self._client = client
         self._keys = keys
         self._plans = plans
+        self._special_days = keys.special_days if with_special_days else None
         self._former: dict[str, str] = {}
         """Keys of earlier versions, and where what they hold belongs."""
         if keys.has_former and (plan := plans.get(Product.CURRENCIES)):
@@ -90,8 +104,11 @@ class EntitlementStore:
             for key_of in kinds:
                 for plan in self._plans.values():
                     pipeline.hvals(key_of(plan))
-            answers = pipeline.execute()
-            former, answers = answers[: len(self._former)], answers[len(self._former) :]
+            if self._special_days:
+                pipeline.get(self._special_days)
+            replies = pipeline.execute()
+            days = replies.pop() if self._special_days else None
+            former, answers = replies[: len(self._former)], replies[len(self._former) :]
             if any(former):
                 self._move(former)
                 return self.load()
@@ -103,6 +120,7 @@ class EntitlementStore:
             [_decode(text) for text in refusals],
             [msgspec.json.decode(text, type=Observation) for text in sightings],
             [msgspec.json.decode(text, type=PageLength) for text in page_lengths],
+            _days(days) if self._special_days else None,
         )
 
     def remember(self, known: KnownRestriction | Observation | PageLength) -> None:
@@ -131,3 +149,9 @@ class EntitlementStore:
             pipeline.pexpire(key, _KEPT_MS)
             pipeline.delete(old)
         pipeline.execute()
+
+
+def _days(text: str | None) -> SpecialDays:
+    from assetbatch.state.reference_store import decode_special_days  # currencies alone need none of it
+
+    return decode_special_days(text)
