@@ -14,6 +14,7 @@ from functools import lru_cache
 import msgspec
 
 from assetbatch.domain.currencies import COINS, CURRENCIES, METALS
+from assetbatch.domain.units import MINUTE_MS
 
 
 class AssetType(StrEnum):
@@ -98,6 +99,13 @@ class AssetClass(msgspec.Struct, frozen=True, kw_only=True):
     snapshot_market: str | None = None
     unified_market: str | None = None
     grouped_market: str | None = None
+    is_split_adjusted: bool | None = True
+    """Whether its bars are asked for with the splits worked in; None where the provider knows no splits."""
+    is_refused_by_ticker: bool = False
+    """Whether a plan may have some of its tickers only, so that no refusal says anything of another one."""
+    published_after_ms: int = 0
+    """How long after New York midnight a day that has ended is asked for, where the plan shows no running
+    day."""
     has_bars: bool = True
     has_volume: bool = True
     goes_by_quote: bool = True
@@ -198,6 +206,8 @@ _STOCKS = AssetClass(
     is_named_by_ticker=True,
     sessions=TradingDays(),
     locale="us",
+    is_split_adjusted=False,
+    published_after_ms=5 * MINUTE_MS,
     snapshot_market="stocks",
     grouped_market="stocks",
     largest_price=2_000_000.0,  # BRK.A costs 800,000
@@ -210,6 +220,9 @@ _INDICES = AssetClass(
     product=Product.INDICES,
     goes_by_quote=False,
     has_delayed_plans=True,
+    is_split_adjusted=None,
+    is_refused_by_ticker=True,
+    published_after_ms=5 * MINUTE_MS,
     market=Market.INDEX,
     prefix="I:",
     example="I:NDX",
@@ -229,10 +242,16 @@ CLASSES = (_METALS, _FOREX, _CRYPTO, _STOCKS, _INDICES)
 _BY_TYPE = {one.asset_type: one for one in CLASSES}
 EXAMPLES = {asset_type: one.example for asset_type, one in _BY_TYPE.items()}
 """A ticker of each type, for messages."""
+_EXTENDED = {one.market: one.extended_market for one in CLASSES if one.extended_market}
 SESSIONS: dict[Market, Sessions | None] = {
     **{one.market: one.sessions for one in CLASSES},
     Market.STOCK_EXTENDED: TradingDays(opens=time(4), late_hours=4),
 }
+
+
+def longest_hours(market: Market) -> Market:
+    """Return the market that is open whenever the provider may have data of this one."""
+    return _EXTENDED.get(market, market)
 
 
 @lru_cache(maxsize=2**14)
