@@ -746,15 +746,15 @@ class TestThePriceThatFollowsFromBars:
     )
 
     def test_is_the_last_close_as_of_the_end_of_its_bar(self) -> None:
-        price = price_from_bars("EURUSD", self.BARS, MIDNIGHT + 3 * BAR_MS)
+        price = price_from_bars(EURUSD, self.BARS, MIDNIGHT + 3 * BAR_MS)
         assert (price.last_price, price.as_of_ms) == (1.35, MIDNIGHT + 2 * BAR_MS)
 
     def test_of_a_forming_bar_is_as_of_the_moment_it_was_asked(self) -> None:
         asked_ms = MIDNIGHT + BAR_MS + 1000
-        assert price_from_bars("EURUSD", self.BARS, asked_ms).as_of_ms == asked_ms
+        assert price_from_bars(EURUSD, self.BARS, asked_ms).as_of_ms == asked_ms
 
     def test_has_the_daily_values_of_its_new_york_day(self) -> None:
-        price = price_from_bars("EURUSD", self.BARS, MIDNIGHT + 3 * BAR_MS)
+        price = price_from_bars(EURUSD, self.BARS, MIDNIGHT + 3 * BAR_MS)
         assert (price.daily_open, price.daily_high, price.daily_low, price.daily_close) == (
             1.2,
             1.4,
@@ -762,8 +762,21 @@ class TestThePriceThatFollowsFromBars:
             1.35,
         )
 
+    @pytest.mark.parametrize(
+        "asset",
+        [
+            Asset(symbol="AAPL", polygon_ticker="AAPL", asset_type=AssetType.STOCKS),
+            Asset(symbol="NDX", polygon_ticker="I:NDX", asset_type=AssetType.INDICES),
+        ],
+    )
+    def test_of_a_stock_or_an_index_has_no_daily_values_since_no_day_follows_from_bars(
+        self, asset: Asset
+    ) -> None:
+        price = price_from_bars(asset, self.BARS, MIDNIGHT + 3 * BAR_MS)
+        assert price == Price(symbol=asset.symbol, last_price=1.35, as_of_ms=MIDNIGHT + 2 * BAR_MS)
+
     def test_has_no_bid_and_ask(self) -> None:
-        price = price_from_bars("EURUSD", self.BARS, MIDNIGHT + 3 * BAR_MS)
+        price = price_from_bars(EURUSD, self.BARS, MIDNIGHT + 3 * BAR_MS)
         assert (price.bid, price.ask) == (None, None)
 
 

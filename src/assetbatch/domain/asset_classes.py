@@ -93,6 +93,9 @@ class AssetClass(msgspec.Struct, frozen=True, kw_only=True):
     has_volume: bool = True
     goes_by_quote: bool = True
     """Whether a price without a trade is the middle of the quote. A stock's may be far from any trade."""
+    has_days_of_bars: bool = True
+    """Whether the values of a day follow from its bars. The day of a stock has prices of the regular session
+    only, and leaves out some trades of that."""
     has_delayed_plans: bool = False
     """Whether there are plans that delay it, so that the provider's word for that counts. All plans of
     currencies that show the running day show it in real time."""
@@ -174,6 +177,7 @@ _CRYPTO = AssetClass(
 _STOCKS = AssetClass(
     asset_type=AssetType.STOCKS,
     goes_by_quote=False,
+    has_days_of_bars=False,
     has_delayed_plans=True,
     market=Market.STOCK,
     extended_market=Market.STOCK_EXTENDED,
@@ -193,6 +197,7 @@ _STOCKS = AssetClass(
 _INDICES = AssetClass(
     asset_type=AssetType.INDICES,
     goes_by_quote=False,
+    has_days_of_bars=False,
     has_delayed_plans=True,
     market=Market.INDEX,
     prefix="I:",

@@ -354,7 +354,7 @@ def _from_bars(
         return nothing_came(item, stored, f"the provider has no bars of {item.asset.polygon_ticker} {span}")
     price = None
     if item.kind is WorkKind.PRICE:
-        price = price_from_bars(item.asset.symbol, bars, seen_to_ms, size_ms)
+        price = price_from_bars(item.asset, bars, seen_to_ms, size_ms)
     count = len(bars) if item.asset.bars else 0
     return Result(work=item, status=Status.SUCCESS, price=price, bars=count)
 
@@ -403,16 +403,18 @@ def _end_of(call: BarsCall, now_ms: int) -> int:
     return floor_to_bar(min(call.end_ms + 1, now_ms))
 
 
-def price_from_bars(symbol: str, bars: Sequence[Bar], seen_to_ms: int, size_ms: int = BAR_MS) -> Price:
+def price_from_bars(asset: Asset, bars: Sequence[Bar], seen_to_ms: int, size_ms: int = BAR_MS) -> Price:
     """Return the price that follows from ascending bars: the last close, as of the end of its bar or the
-    moment of the request, whichever is earlier. The daily values are those of its New York day."""
+    moment of the request, whichever is earlier. The daily values are those of its New York day, if they
+    follow from bars."""
     last = bars[-1]
+    price = Price(symbol=asset.symbol, last_price=last.close, as_of_ms=min(last.t_ms + size_ms, seen_to_ms))
+    if not asset.asset_class.has_days_of_bars:
+        return price
     midnight = last_midnight(last.t_ms)
     day = [bar for bar in bars if bar.t_ms >= midnight]
-    return Price(
-        symbol=symbol,
-        last_price=last.close,
-        as_of_ms=min(last.t_ms + size_ms, seen_to_ms),
+    return msgspec.structs.replace(
+        price,
         daily_open=day[0].open,
         daily_high=max(bar.high for bar in day),
         daily_low=min(bar.low for bar in day),
