@@ -480,6 +480,27 @@ class TestWhatASnapshotMeans:
         assert findings.refused_classes == [ClassRefusal(AssetType.FOREX, "not entitled", None)]
         assert set(self.statuses(findings)) == {"BTCUSD"}
 
+    def test_two_refused_indices_are_each_refused_alone_and_a_product_says_nothing_of_another(self) -> None:
+        def asset(ticker: str, asset_type: AssetType) -> Asset:
+            return Asset(symbol=ticker.removeprefix("I:"), polygon_ticker=ticker, asset_type=asset_type)
+
+        indices = [Work(asset(ticker, AssetType.INDICES)) for ticker in ("I:SPX", "I:VIX")]
+        stocks = [Work(asset(ticker, AssetType.STOCKS)) for ticker in ("AAPL", "SPY")]
+        work = (*indices, *stocks, Work(EURUSD), Work(GBPUSD))
+        answer = PricesAnswer(
+            prices=priced(**{"C:EURUSD": 1.1}),
+            errors={"I:SPX": REFUSED, "I:VIX": REFUSED, "AAPL": REFUSED, "SPY": REFUSED},
+            empty=frozenset({"C:GBPUSD"}),
+            refused=Counter(),
+        )
+        findings = prices_findings(SnapshotCall(work), work, answer, {}, self.NOW)
+        assert findings.refused_classes == [
+            ClassRefusal(AssetType.INDICES, "not entitled", "I:SPX"),
+            ClassRefusal(AssetType.INDICES, "not entitled", "I:VIX"),
+            ClassRefusal(AssetType.STOCKS, "not entitled", None),
+        ]
+        assert self.statuses(findings) == {"EURUSD": Status.SUCCESS, "GBPUSD": Status.NO_DATA}
+
     @pytest.mark.parametrize(("ahead_ms", "status"), [(60_000, Status.SUCCESS), (60_001, Status.FAILED)])
     def test_a_price_from_the_future_is_not_taken(self, ahead_ms: int, status: Status) -> None:
         price = Price(symbol="EURUSD", last_price=1.1, as_of_ms=self.NOW + ahead_ms)

@@ -93,6 +93,8 @@ class AssetClass(msgspec.Struct, frozen=True, kw_only=True):
     has_volume: bool = True
     goes_by_quote: bool = True
     """Whether a price without a trade is the middle of the quote. A stock's may be far from any trade."""
+    is_sold_by_ticker: bool = False
+    """Whether a plan may have some of its tickers only, so that a refused one says nothing of the others."""
     has_days_of_bars: bool = True
     """Whether the values of a day follow from its bars. The day of a stock has prices of the regular session
     only, and leaves out some trades of that."""
@@ -206,6 +208,7 @@ _INDICES = AssetClass(
     sessions=TradingDays(),
     locale="us",
     unified_market="indices",
+    is_sold_by_ticker=True,
     has_volume=False,
     largest_price=1_000_000.0,
     largest_volume=0.0,
