@@ -114,6 +114,11 @@ class AssetClass(msgspec.Struct, frozen=True, kw_only=True):
         return self.sessions is None
 
     @property
+    def has_trading_days(self) -> bool:
+        """Whether its market follows the days of the stock exchange."""
+        return isinstance(self.sessions, TradingDays)
+
+    @property
     def has_market_snapshot(self) -> bool:
         """Whether there is a snapshot of its market alone."""
         return self.snapshot_market is not None or self.unified_market is not None
