@@ -54,6 +54,7 @@ from assetbatch.refresh.interpretation import CONSEQUENCES, ClassRefusal, Findin
 
 EURUSD = Asset(symbol="EURUSD", polygon_ticker="C:EURUSD", asset_type=AssetType.FOREX)
 GBPUSD = Asset(symbol="GBPUSD", polygon_ticker="C:GBPUSD", asset_type=AssetType.FOREX)
+AAPL = Asset(symbol="AAPL", polygon_ticker="AAPL", asset_type=AssetType.STOCKS)
 BTCUSD = Asset(symbol="BTCUSD", polygon_ticker="X:BTCUSD", asset_type=AssetType.CRYPTO)
 WORK = (Work(EURUSD),)
 TODAY = date(2026, 11, 18)
@@ -279,6 +280,31 @@ class TestWhatTheLedgerLearns:
         answer = answered(BarsCall(self.WORK, gap_ms - BAR_MS, after_ms), bars)
         coverage = coverage_of(Market.METAL, answer, (), gap_ms - BAR_MS, after_ms + BAR_MS, self.NOW)
         assert (IntervalFault.UNCONFIRMED in {span.fault for span in coverage}) is doubted
+
+    @pytest.mark.parametrize(
+        ("missing", "doubted"), [(12, False), (13, True), (39, True), (40, False), (76, False)]
+    )
+    def test_a_hole_of_a_stock_is_believed_that_is_seldom_traded(self, missing: int, doubted: bool) -> None:
+        """A session has 78 bars. Less than half of them are those of a stock that is thin, or was halted."""
+        opening = to_ms(datetime(2026, 11, 17, 9, 30, tzinfo=ZoneInfo("America/New_York")))
+        steps = [0, *range(1 + missing, 78)]
+        bars = [Bar(opening + step * BAR_MS, 1.0, 1.0, 1.0, 1.0) for step in steps]
+        end_ms = opening + 78 * BAR_MS
+        answer = answered(BarsCall((Work(AAPL),), opening, end_ms - 1), bars)
+        coverage = coverage_of(Market.STOCK, answer, (), opening, end_ms, self.NOW)
+        assert (IntervalFault.UNCONFIRMED in {span.fault for span in coverage}) is doubted
+
+    def test_a_day_of_open_time_without_any_trade_of_a_thin_stock_is_doubted_once(self) -> None:
+        opening = to_ms(datetime(2026, 11, 16, 9, 30, tzinfo=ZoneInfo("America/New_York")))
+        end_ms = opening + 4 * DAY_MS + 78 * BAR_MS  # a week has 32.5 hours
+        answer = answered(
+            BarsCall((Work(AAPL),), opening, end_ms - 1),
+            [Bar(at_ms, 1.0, 1.0, 1.0, 1.0) for at_ms in (opening, end_ms - BAR_MS)],
+        )
+        first = coverage_of(Market.STOCK, answer, (), opening, end_ms, self.NOW)
+        assert IntervalFault.UNCONFIRMED in {span.fault for span in first}
+        (second,) = coverage_of(Market.STOCK, answer, first, opening, end_ms, self.NOW)
+        assert second.state is IntervalState.ASKED
 
     def test_a_day_without_any_at_an_end_is_doubted_and_a_bar_less_is_not(self) -> None:
         end_ms = self.END + BAR_MS
@@ -786,7 +812,7 @@ class TestThePriceThatFollowsFromBars:
     @pytest.mark.parametrize(
         "asset",
         [
-            Asset(symbol="AAPL", polygon_ticker="AAPL", asset_type=AssetType.STOCKS),
+            AAPL,
             Asset(symbol="NDX", polygon_ticker="I:NDX", asset_type=AssetType.INDICES),
         ],
     )

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from assetbatch.domain.asset_classes import Market
+from assetbatch.domain.asset_classes import THIN_MARKETS, Market
 from assetbatch.domain.assets import Asset
 from assetbatch.domain.calls import BarsCall
 from assetbatch.domain.coverage import EMPTY_MS, GAP_MS, Interval, is_asked, looks, record, unanswered
@@ -438,14 +438,16 @@ def coverage_of(
 
     The interval of a bar that is of no use or misplaced is FAILED. An interval without a bar is FAILED if
     elements could not even be placed, or if so much is missing that the provider has to answer so once more.
-    All else is ASKED: its bar is stored, or the provider has none.
+    Of an asset that is seldom traded that is a day of open time. All else is ASKED: its bar is stored, or
+    the provider has none.
     """
     if start_ms >= end_ms:
         return []
     misplaced = f"{plural(len(answer.misplaced_ms), 'element')} of the answer came for another time or ticker"
     faulty = set(map(floor_to_bar, answer.faulty_ms))
     odd = _within(sorted(faulty.union(map(floor_to_bar, answer.misplaced_ms))), start_ms, end_ms)
-    gaps = _Gaps(market, answer.unplaced, before, start_ms, end_ms, now_ms, is_whole)
+    is_thin = _is_thin(market, answer.bars, start_ms, end_ms)
+    gaps = _Gaps(market, answer.unplaced, before, start_ms, end_ms, now_ms, is_whole, is_thin)
     failed = [
         interval
         for from_ms, to_ms in _gaps_of(answer, odd, start_ms, end_ms)
@@ -459,6 +461,15 @@ def coverage_of(
     ]
     failed = record((), failed)  # neighbours that failed alike are one
     return _with_the_rest_asked(failed, start_ms, end_ms, now_ms)
+
+
+def _is_thin(market: Market, bars: Sequence[Bar], start_ms: int, end_ms: int) -> bool:
+    """Return whether an answer shows an asset that is seldom traded, in a market that has such ones: it fills
+    less than half of the open time."""
+    if market not in THIN_MARKETS:
+        return False
+    filled = {floor_to_bar(bar.t_ms) for bar in bars}
+    return len(filled) * BAR_MS * 2 < open_ms_between(market, start_ms, end_ms)
 
 
 def _within(moments_ms: Sequence[int], start_ms: int, end_ms: int) -> Sequence[int]:
@@ -529,6 +540,7 @@ class _Gaps(NamedTuple):
     end_ms: int
     now_ms: int
     is_whole: bool
+    is_thin: bool
 
     def failed(self, from_ms: int, to_ms: int) -> list[CoveredInterval]:
         """Return the parts of a gap for which the provider has to be asked again."""
@@ -540,7 +552,8 @@ class _Gaps(NamedTuple):
         if self.unplaced:
             error = f"{plural(self.unplaced, 'element')} of the answer could not be placed"
             return [CoveredInterval(from_ms, to_ms, IntervalState.FAILED, self.now_ms, error)]
-        if not (open_ms > GAP_MS if self._is_within(from_ms, to_ms) else open_ms >= EMPTY_MS):
+        is_short = not self.is_thin and self._is_within(from_ms, to_ms)
+        if not (open_ms > GAP_MS if is_short else open_ms >= EMPTY_MS):
             return []
         return [
             _failed(at_ms, piece.end_ms, self.now_ms, IntervalFault.UNCONFIRMED)
