@@ -139,6 +139,13 @@ def shares_calls(assets: Iterable[Asset], known: Entitlements, now_ms: int) -> b
     return any(_shared_call(asset, known, now_ms) for asset in assets)
 
 
+def share_of_shared(assets: Sequence[Asset], known: Entitlements, now_ms: int) -> float:
+    """Return the share (0 to 1) of these assets whose prices come along with others in one call."""
+    if not assets:
+        return 0.0
+    return sum(_shared_call(asset, known, now_ms) is not None for asset in assets) / len(assets)
+
+
 def _ranges_of(
     members: Sequence[tuple[int, Work]],
     stored: StoredAsset | None,
