@@ -43,7 +43,7 @@ class PricesEndpoint(Endpoint[AnyPricesCall]):
 
     is_shared = True
     restricts: ClassVar[Restriction]
-    """What the plan lacks if it refuses the endpoint."""
+    """What the plan lacks if it refuses the endpoint, or a class within an answer."""
 
     def observe(
         self,
