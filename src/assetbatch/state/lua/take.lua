@@ -5,7 +5,7 @@
 --       reply (string of this take), and with a window its seven keys (see _window.lua)
 -- ARGV: options { now_ms, lease_ms, retry (see _queue.lua), window: its options (see _window.lua; absent: no slot is
 --       asked for) }, token (also the call id), maximum number of items, maximum number of them of bars and history
--- Returns: {'taken', now (ms), JSON array: id, "rank:attempts:enqueued_us", id, …};
+-- Returns: {'taken', now (ms), JSON array of the ids, JSON array of "rank:attempts:enqueued_us" of each};
 --          {'empty', moment (ms) of the next retry or '0'};
 --          {'denied', moment (ms) to come back at, reason, now (ms)}; {'unknown'} where the window's log may be lost
 -- The same token asked again within a minute gets the same answer: a reply may get lost.
@@ -170,12 +170,12 @@ end
 
 -- One command per key, not per item: a take of 250 holds up the server for a third of the time.
 local lease, lease_ends = ':' .. token .. ':' .. whole(lease_ms), whole(now + lease_ms)
-local of_lane, texts, leases, taken = {}, {}, {}, {}
+local of_lane, texts, leases, heads = {}, {}, {}, {}
 for i, r in ipairs(records) do
   local id, rank = ids[i], ranks[i]
   texts[2 * i - 1], texts[2 * i] = id, r.head .. lease
   leases[2 * i - 1], leases[2 * i] = lease_ends, id
-  taken[2 * i - 1], taken[2 * i] = id, r.head
+  heads[i] = r.head
   of_lane[rank] = of_lane[rank] or {}
   table.insert(of_lane[rank], id)
 end
@@ -184,6 +184,6 @@ for rank, gone in pairs(of_lane) do
 end
 redis.call('HSET', q.items, unpack(texts))
 redis.call('ZADD', q.leased, unpack(leases))
-local answer = { 'taken', whole(now), cjson.encode(taken) }
+local answer = { 'taken', whole(now), cjson.encode(ids), cjson.encode(heads) }
 redis.call('SET', reply_key, cmsgpack.pack(answer), 'PX', 60000)
 return answer
