@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from assetbatch.config import Config
 from assetbatch.domain import queueing
+from assetbatch.domain.asset_classes import Product
 from assetbatch.domain.records import Command
 from assetbatch.domain.units import MINUTE_MS
 from assetbatch.errors import ConfigError, DatabaseError
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from assetbatch.state.dead_processes import DeadProcesses
     from assetbatch.state.entitlement_store import EntitlementStore
     from assetbatch.state.events import Events
+    from assetbatch.state.reference_store import ReferenceStore
     from assetbatch.state.spare_calls import SpareCalls
 
 log = logging.getLogger("assetbatch")
@@ -281,12 +283,23 @@ class Services:
 
     @cached_property
     def entitlement_store(self) -> EntitlementStore:
-        """What the plan of this key is known to show and to lack. Another tier starts without knowledge."""
-        from assetbatch.state.entitlement_store import EntitlementStore
+        """What the plans of this key are known to show and to lack. Another plan starts without knowledge."""
+        from assetbatch.state.entitlement_store import EntitlementStore, plan_name
 
-        return EntitlementStore(
-            self.redis, self.keys, f"{self._fingerprint}:{self.config.rate_limiting.tier}"
-        )
+        plan_of = self.config.rate_limiting.plan_of
+        names = {product: plan_name(self._fingerprint, product, plan_of(product)) for product in Product}
+        return EntitlementStore(self.redis, self.keys, names, with_special_days=self.config.follows_exchange)
+
+    @cached_property
+    def reference_store(self) -> ReferenceStore:
+        """When reference data were asked for with this plan."""
+        from assetbatch.state.reference_store import ReferenceStore
+
+        return ReferenceStore(self.redis, self.keys, self._plan)
+
+    @property
+    def _plan(self) -> str:
+        return f"{self._fingerprint}:{self.config.rate_limiting.tier}"
 
     @cached_property
     def events(self) -> Events:
@@ -308,12 +321,19 @@ class Services:
         )
 
     def entitlements(self) -> Entitlements:
-        """Return what may be asked: what the tier promises, and what the provider has shown and refused."""
+        """Return what may be asked: what the tier promises, and what the provider has shown and refused.
+
+        The days of the exchange that the provider lists come along, and hold for the whole process.
+        """
         from assetbatch.domain.entitlements import Entitlements
 
         remembered = self.entitlement_store.load()
+        if remembered.special_days is not None:
+            from assetbatch.domain.market_hours import set_listed_days
+
+            set_listed_days(remembered.special_days)
         return Entitlements(
-            end_of_day=self.config.tier.delay_minutes > 0,
+            end_of_day=self.config.end_of_day,
             restrictions=remembered.restrictions,
             observations=remembered.observations,
             page_lengths=remembered.page_lengths,
