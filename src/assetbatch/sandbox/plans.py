@@ -39,6 +39,10 @@ class Product:
     opens_after_ms: int = 0
     tickers: frozenset[str] | None = None
 
+    def has(self, ticker: str) -> bool:
+        """Return whether a ticker of the product is in the plan."""
+        return self.tickers is None or ticker in self.tickers
+
     def seen_ms(self, now_ms: int) -> int:
         """Return the moment up to which the plan shows data."""
         return now_ms - self.delay_ms if self.realtime else self.opened_ms(now_ms)
