@@ -171,7 +171,7 @@ STOCK_OPERATIONS = [
 ]
 
 # Values the spec calls plain strings, by parameter; where the path matters, by path and parameter.
-MEANINGFUL = {
+MEANINGFUL: dict[str, list[Any]] = {
     "date": ["2025-06-16", "2025-06-17", "2025-06-15", "2031-01-01"],
     "forexTicker": ["C:EURUSD", "C:XAUUSD", "X:BTCUSD", "C:NOPE", "C:DKKAUD"],
     "multiplier": [1, 2, 5, 60],
@@ -195,7 +195,7 @@ MEANINGFUL = {
 }
 
 
-MEANINGFUL_FOR_STOCKS = {
+MEANINGFUL_FOR_STOCKS: dict[str, list[Any]] = {
     **MEANINGFUL,
     "stocksTicker": ["AAPL", "SPY", "BRK.B", "KIMpL", "FLIP"],
     "indicesTicker": ["I:NDX", "I:SPX"],
