@@ -101,8 +101,6 @@ class AssetClass(msgspec.Struct, frozen=True, kw_only=True):
     grouped_market: str | None = None
     is_split_adjusted: bool | None = True
     """Whether its bars are asked for with the splits worked in; None where the provider knows no splits."""
-    is_refused_by_ticker: bool = False
-    """Whether a plan may have some of its tickers only, so that no refusal says anything of another one."""
     published_after_ms: int = 0
     """How long after New York midnight a day that has ended is asked for, where the plan shows no running
     day."""
@@ -110,6 +108,11 @@ class AssetClass(msgspec.Struct, frozen=True, kw_only=True):
     has_volume: bool = True
     goes_by_quote: bool = True
     """Whether a price without a trade is the middle of the quote. A stock's may be far from any trade."""
+    is_sold_by_ticker: bool = False
+    """Whether a plan may have some of its tickers only, so that a refused one says nothing of the others."""
+    has_days_of_bars: bool = True
+    """Whether the values of a day follow from its bars. The day of a stock has prices of the regular session
+    only, and leaves out some trades of that."""
     has_delayed_plans: bool = False
     """Whether there are plans that delay it, so that the provider's word for that counts. All plans of
     currencies that show the running day show it in real time."""
@@ -197,6 +200,7 @@ _STOCKS = AssetClass(
     asset_type=AssetType.STOCKS,
     product=Product.STOCKS,
     goes_by_quote=False,
+    has_days_of_bars=False,
     has_delayed_plans=True,
     market=Market.STOCK,
     extended_market=Market.STOCK_EXTENDED,
@@ -219,9 +223,9 @@ _INDICES = AssetClass(
     asset_type=AssetType.INDICES,
     product=Product.INDICES,
     goes_by_quote=False,
+    has_days_of_bars=False,
     has_delayed_plans=True,
     is_split_adjusted=None,
-    is_refused_by_ticker=True,
     published_after_ms=5 * MINUTE_MS,
     market=Market.INDEX,
     prefix="I:",
@@ -230,6 +234,7 @@ _INDICES = AssetClass(
     sessions=TradingDays(),
     locale="us",
     unified_market="indices",
+    is_sold_by_ticker=True,
     has_volume=False,
     largest_price=1_000_000.0,
     largest_volume=0.0,

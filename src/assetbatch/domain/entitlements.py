@@ -34,6 +34,8 @@ class Restriction(StrEnum):
 
     SNAPSHOT = "snapshot"
     """`/v3/snapshot`. The snapshots of single markets are tried, or bars are used."""
+    MIXED_SNAPSHOT = "mixed_snapshot"
+    """`/v3/snapshot` of several products in one call. Each product has calls of its own."""
     MARKET_SNAPSHOT = "market_snapshot"
     """`/v2/snapshot` of a market. Bars are used instead."""
     TODAY = "today"
@@ -193,7 +195,7 @@ class Entitlements:
         if restriction in OF_TICKERS and ticker is not None and ticker not in known.tickers:
             of = class_of(ticker)
             alike = [one for one in known.tickers if class_of(one) is of]
-            return known if known.general and len(alike) > 1 and not of.is_refused_by_ticker else None
+            return known if known.general and len(alike) > 1 and not of.is_sold_by_ticker else None
         if restriction in OF_TICKERS_ONLY and not known.general and ticker not in known.tickers:
             return None
         return known
@@ -316,12 +318,11 @@ class Entitlements:
         return refused.history_starts_ms or 0 if refused else 0
 
     def expects(self, restriction: Restriction, asset_type: AssetType) -> bool:
-        """Return whether a restriction is no news: it was known, the tier says so, or each midnight has
-        it."""
+        """Return whether a restriction is no news: it was known, the tier says so, each midnight has it, or
+        nothing is lost with it."""
         by_tier = asset_type in self._end_of_day and restriction is Restriction.TODAY
-        return (
-            by_tier or restriction is Restriction.LAST_DAY or (restriction, asset_type) in self._restrictions
-        )
+        is_no_loss = restriction in (Restriction.LAST_DAY, Restriction.MIXED_SNAPSHOT)
+        return by_tier or is_no_loss or (restriction, asset_type) in self._restrictions
 
     def newest_ms(self, asset_type: AssetType) -> int:
         """Return the newest moment of any data of this class that the provider has shown; 0 for none."""
@@ -534,6 +535,7 @@ def _says_nothing_new(before: Observation, after: Observation, now_ms: int) -> b
 
 _IN_WORDS = {
     Restriction.SNAPSHOT: "your plan has no unified {type} snapshots; those of the market or bars are used",
+    Restriction.MIXED_SNAPSHOT: "your plan has no snapshots of {type} with other products; each has its own",
     Restriction.MARKET_SNAPSHOT: "your plan has no {type} snapshots; bars are used instead",
     Restriction.TODAY: "your plan has no {type} data of the running day; data up to the last day are used",
     Restriction.HISTORY: "your plan has no {type} bars from before {start}; they are left out",
@@ -550,7 +552,7 @@ _IN_WORDS = {
 def restriction_in_words(known: KnownRestriction) -> str:
     """Return what a plan lacks and what is done about it, for people."""
     start = "" if known.history_starts_ms is None else moment(known.history_starts_ms)
-    by_ticker = class_of_type(known.asset_type).is_refused_by_ticker and known.restriction in OF_TICKERS
+    by_ticker = class_of_type(known.asset_type).is_sold_by_ticker and known.restriction in OF_TICKERS
     alone = by_ticker or (known.restriction in OF_TICKERS_ONLY and not known.general)
     whose = listed(known.tickers) if alone else known.asset_type.value
     what = _IN_WORDS[known.restriction].format(type=whose, start=start)

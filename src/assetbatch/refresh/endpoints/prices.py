@@ -43,7 +43,7 @@ class PricesEndpoint(Endpoint[AnyPricesCall]):
 
     is_shared = True
     restricts: ClassVar[Restriction]
-    """What the plan lacks if it refuses the endpoint."""
+    """What the plan lacks if it refuses the endpoint, or a class within an answer."""
 
     def observe(
         self,
@@ -98,16 +98,17 @@ def prices_findings(
     now_ms: int,
 ) -> Findings:
     """Judge each ticker by itself. If all tickers of a class are refused, they are left to be asked for in
-    another way; their class counts as refused only if there are two or more, and never where a plan may have
-    single tickers of it."""
+    another way; their class counts as refused only if there are two or more, and is not sold by ticker."""
     refused = []
     for asset_type in asset_types(call) if answer.errors else ():
         of_type = [item for item in work if item.asset.asset_type is asset_type]
         refusals = [answer.errors.get(item.asset.polygon_ticker) for item in of_type]
         lacking = [refusal for refusal in refusals if refusal and refusal.kind is RefusalKind.NOT_IN_PLAN]
         if lacking and len(lacking) == len(of_type):
-            by_ticker = len(of_type) == 1 or class_of_type(asset_type).is_refused_by_ticker
-            tickers = [item.asset.polygon_ticker for item in of_type] if by_ticker else [None]
+            if len(of_type) == 1 or class_of_type(asset_type).is_sold_by_ticker:
+                tickers: list[str | None] = [item.asset.polygon_ticker for item in of_type]
+            else:
+                tickers = [None]
             refused += [ClassRefusal(asset_type, lacking[0].message, ticker) for ticker in tickers]
             work = [item for item in work if item.asset.asset_type is not asset_type]
     results = [_from_prices(item, answer, stored, now_ms) for item in work]
