@@ -177,7 +177,7 @@ class Store:
 
         def work(connection: Connection, _: bool) -> Plan:
             found = planned(connection, mappings, wanted, by_month=by_month, tries=tries)
-            return found if derived is None else with_views(connection, found, derived)
+            return found if derived is None else with_views(connection, found, wanted, derived)
 
         return self._session.run("looking at the tables", work)
 

@@ -80,6 +80,7 @@ class AssetClass(msgspec.Struct, frozen=True, kw_only=True):
     grouped_market: str | None = None
     has_bars: bool = True
     has_volume: bool = True
+    has_splits: bool = False
     largest_price: float
     """The price that a column should be able to hold: prices of 2026 with room for a few years."""
     largest_volume: float
