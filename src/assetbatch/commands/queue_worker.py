@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -11,6 +12,7 @@ from assetbatch.commands.common import (
     account,
     asset_report,
     enqueue_bars,
+    enqueue_references,
     known_work,
     load_chunk,
     raise_if_down,
@@ -26,7 +28,7 @@ from assetbatch.domain.metrics import CallMade
 from assetbatch.domain.models import SNAPSHOT_TICKERS, StoredAsset
 from assetbatch.domain.queueing import Denied, Empty, Failure, FailureOutcome, Fault
 from assetbatch.domain.records import EndReason, Started
-from assetbatch.domain.results import CycleResult
+from assetbatch.domain.results import AssetReport, CycleResult
 from assetbatch.domain.status import Status
 from assetbatch.domain.work import Work, WorkKind, parse_work_id, without_days
 from assetbatch.refresh.batch import BatchReport, WorkChunk, WorkOwner, held_result
@@ -38,6 +40,11 @@ from assetbatch.refresh.progress import Progress
 from assetbatch.services import Services
 from assetbatch.state.process_id import new_id
 from assetbatch.state.queue import Lease, Queue
+from assetbatch.state.window import Grant
+
+if TYPE_CHECKING:  # few starts meet any
+    from assetbatch.domain.references import Reference
+    from assetbatch.refresh.references.run import ReferenceResult
 
 log = logging.getLogger("assetbatch")
 
@@ -107,6 +114,7 @@ class QueueRun:
         self._calls_at_once = calls_at_once(services.config.call_limit)
         self._outages = 0
         self._stored: dict[str, StoredAsset] = {}
+        self._references: list[Reference] = []
         self.reports: list[BatchReport] = []
         """What each batch has done."""
         self._ended: tuple[EndReason, Denied | None] = EndReason.OUT_OF_TIME, None
@@ -117,8 +125,7 @@ class QueueRun:
         try:
             self._end(EndReason.OUT_OF_TIME)
             while lease := self._take_with_slot():
-                reason = self._reason_to_end(self._work(lease))
-                if reason:
+                if reason := self._work(lease):
                     self._end(reason)
                     break
             if self._deadline.stopped:
@@ -177,37 +184,60 @@ class QueueRun:
             return 1
         return min(SNAPSHOT_TICKERS, -(-self._engine.time.calls_that_fit // self._calls_at_once))
 
-    def _work(self, lease: Lease) -> BatchReport:
+    def _work(self, lease: Lease) -> EndReason | None:
         """Work a lease and, if calls run in parallel, further ones beside it. Finish each item, fail it or
-        hand it back."""
+        hand it back. Return why the run ends after it, or None if it goes on."""
         self._stored.clear()
-        owner = _LeaseOwner(self._services, self._deadline, self._failures)
+        self._references.clear()
+        owner = _LeaseOwner(self._services, self._deadline, self._failures, self._result)
         owner.hold(lease)
+        grant = lease.grant
         try:
-            with self._engine.begin(QUEUE, owner, lease.grant) as batch:
-                batch.add(self._chunk([lease], owner))
-                batch.start_calls()
-                while (chunk := self._next_chunk(batch, owner)) or batch.complete_next():
-                    if chunk:
-                        batch.add(chunk)
-                    batch.start_calls()
-            report = batch.report()
-            self._complete(report, owner)
-            return report
+            chunk = self._chunk([lease], owner)
+            if chunk.work or not self._references:
+                report, grant = self._work_chunk(chunk, owner, grant), None
+                if reason := self._reason_to_end(report):
+                    return reason
+            if self._references:
+                return self._reason_to_end(self._ask_references(owner, grant))
+            return None
         finally:
             owner.release()
+
+    def _work_chunk(self, chunk: WorkChunk, owner: _LeaseOwner, grant: Grant | None) -> BatchReport:
+        with self._engine.begin(QUEUE, owner, grant) as batch:
+            batch.add(chunk)
+            batch.start_calls()
+            while (more := self._next_chunk(batch, owner)) or batch.complete_next():
+                if more:
+                    batch.add(more)
+                batch.start_calls()
+        report = batch.report()
+        self._complete(report, owner)
+        return report
+
+    def _ask_references(self, owner: _LeaseOwner, grant: Grant | None) -> BatchReport:
+        """Ask for the reference data of these leases, after all work on assets."""
+        from assetbatch.refresh.references.run import ReferenceRun
+
+        report = ReferenceRun(self._services, self._engine, owner).ask(self._references, grant)
+        self.reports.append(report)
+        account(self._result, report)
+        return report
 
     def _next_chunk(self, batch: BatchRun, owner: _LeaseOwner) -> WorkChunk | None:
         """Take further leases once a call for all work is in flight: they are prepared meanwhile. Each call
         acquires its own slot."""
-        if self._calls_at_once == 1 or not batch.wants_work:
+        if self._calls_at_once == 1 or self._references or not batch.wants_work:
             return None
         leases = owner.take_more(self._calls_at_once, self._calls_in_turn())
         return self._chunk(leases, owner) if leases else None
 
     def _chunk(self, leases: Sequence[Lease], owner: _LeaseOwner) -> WorkChunk:
         """Return the work of these leases. Remove from the queue what the engine cannot work."""
-        work, gone = known_work(self._services, [item.id for lease in leases for item in lease.items])
+        found = known_work(self._services, [item.id for lease in leases for item in lease.items])
+        work, gone = found.work, found.gone
+        self._references += found.references
         if gone:
             names = ", ".join(gone)
             log.warning(
@@ -276,7 +306,8 @@ class QueueRun:
         None, if several items have failed: then no item is at fault. One that failed alone may be, and would
         keep all others waiting as the first of every run: the next item is a witness for or against it.
         """
-        failed = sum(done.status is Status.FAILED for done in report.results)
+        statuses = [one.status for one in report.results] + [one.status for one in report.references]
+        failed = statuses.count(Status.FAILED)
         return WITNESSES + (self._engine.answers > 0) if failed == 1 else 0
 
 
@@ -358,16 +389,19 @@ class _Failures:
             level = logging.INFO if quietly or is_said else logging.WARNING
             # Each run works other items: what fails for the same reason is the same failure.
             extra: dict[str, object] = {"symbols": list(map(without_days, ids)), "key": words}
-            if len(ids) == 1:
-                extra["symbol"] = parse_work_id(ids[0]).symbol
+            if len(ids) == 1 and (symbol := parse_work_id(ids[0]).symbol):
+                extra["symbol"] = symbol
             log.log(level, "%s: %s", listed(ids), words, extra=extra)
 
 
 class _LeaseOwner(WorkOwner):
     """Owns the leases of one batch: counts attempts, and completes each item once its result is stored."""
 
-    def __init__(self, services: Services, deadline: Deadline, failures: _Failures) -> None:
+    def __init__(
+        self, services: Services, deadline: Deadline, failures: _Failures, result: CycleResult
+    ) -> None:
         self._services = services
+        self._result = result
         self._failures = failures
         self._deadline = deadline
         self._open: dict[str, str] = {}
@@ -392,10 +426,15 @@ class _LeaseOwner(WorkOwner):
         return leases
 
     def lost_leases(self, work: Sequence[Work]) -> Collection[str]:
+        return self.start([item.id for item in work])
+
+    def start(self, ids: Sequence[str]) -> Collection[str]:
+        """Count an attempt of these items, whose call goes out now. Return those that somebody else has taken
+        over."""
         seconds = lease_seconds(self._deadline)
         gone: list[str] = []
-        for token, ids in self._by_token(item.id for item in work):
-            gone += self._services.queue.start(token, ids, seconds)
+        for token, some in self._by_token(ids):
+            gone += self._services.queue.start(token, some, seconds)
         if gone:
             log.warning(
                 "taken over by another process meanwhile: %s", ", ".join(gone), extra={"is_event": True}
@@ -422,6 +461,26 @@ class _LeaseOwner(WorkOwner):
             for done in results
             if done.status not in fine
         )
+
+    def on_reference(self, result: ReferenceResult) -> None:
+        """Complete the item of a call for reference data. What the plan refuses is remembered, so that its
+        item has no use any more."""
+        enqueue_references(self._services, self._result, result.follows)
+        if result.status in (Status.SUCCESS, Status.NOT_ENTITLED):
+            self.finish([result.reference.id])
+        else:
+            final = result.status is Status.NOT_FOUND
+            failure = Failure(result.reference.id, result.detail, final, result.fault)
+            self._fail([(failure, result.answers)])
+        if result.status is not Status.NOT_ENTITLED:
+            self._result.assets.append(
+                AssetReport(
+                    symbol=result.reference.name,
+                    status=result.status,
+                    kind=WorkKind.REFERENCE,
+                    detail=result.detail or None,
+                )
+            )
 
     def on_store_failed(self, results: Sequence[Result], error: str) -> None:
         by_id = {done.work.id: Failure(done.work.id, error, fault=Fault.NOBODY) for done in results}

@@ -42,8 +42,9 @@ def run_queue(
     if dry_run:
         from assetbatch.commands.common import known_work, plan_lines
 
-        work, lines = known_work(services, services.queue.peek(DRY_RUN_ITEMS))
-        return planned(result, plan_lines(services, services.entitlements(), work) + lines)
+        found = known_work(services, services.queue.peek(DRY_RUN_ITEMS))
+        lines = plan_lines(services, services.entitlements(), found.work, found.references)
+        return planned(result, lines + found.gone)
     max_runs = services.config.queue.max_concurrency
     with services.locks.hold(Command.RUN_QUEUE, lease_seconds(deadline), max_runs) as held:
         if not held:

@@ -107,6 +107,8 @@ def _asset(asset: Asset) -> str:
         words.append("without bars")
     elif asset.bars is not BarSize.FIVE_MINUTES:
         words.append(f"bars of {asset.bars}")
+    if asset.extended_hours:
+        words.append("extended hours")
     if not asset.enabled:
         words.append("switched off")
     return " ".join(words)

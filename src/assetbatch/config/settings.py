@@ -20,7 +20,12 @@ from assetbatch.config.symbols import Symbol, derive
 from assetbatch.config.tables import TableMappings
 from assetbatch.config.urls import ApiUrl, DatabaseUrl, HttpUrl, RedisUrl
 from assetbatch.config.wording import named
-from assetbatch.domain.asset_classes import EXAMPLES, AssetType, ticker_pattern
+from assetbatch.domain.asset_classes import (
+    AssetType,
+    class_of_type,
+    examples_in_words,
+    ticker_pattern,
+)
 from assetbatch.domain.assets import Asset
 from assetbatch.domain.bar_sizes import BarSize, DerivedSize
 from assetbatch.domain.queueing import CallLimit
@@ -236,13 +241,15 @@ class AssetSettings(_Section, frozen=True):
             str,
             Meta(
                 pattern=ticker_pattern(),
-                description=f"the provider's name with its prefix, such as {' or '.join(EXAMPLES.values())}",
+                description=f"the provider's name with its prefix, such as {examples_in_words()}",
             ),
         ]
         | UnsetType,
         Meta(title="The provider's name of the asset; needed if it does not follow from the symbol"),
     ] = UNSET
-    asset_type: Annotated[AssetType | UnsetType, Meta(title="Class of the asset; metals are forex")] = UNSET
+    asset_type: Annotated[
+        AssetType | UnsetType, Meta(title="Class of the asset; metals are forex, ETFs are stocks")
+    ] = UNSET
     name: Annotated[str | None, Meta(title="Name for people")] = None
     priority: int | str | UnsetType = UNSET
     update_frequency_seconds: Annotated[
@@ -253,6 +260,10 @@ class AssetSettings(_Section, frozen=True):
         BarSize | bool,
         Meta(title="Size of the bars that are kept: 5m (or true), 1m, or none (or false) for the price only"),
     ] = BarSize.FIVE_MINUTES
+    extended_hours: Annotated[
+        bool,
+        Meta(title="true: keep a stock's bars from 04:00 to 20:00 New York time, not only the session's"),
+    ] = False
 
 
 class PriorityAssetSettings(AssetSettings, frozen=True):
@@ -360,6 +371,12 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, dict=True):  # dict: for
     def assets(self) -> tuple[Asset, ...]:
         """All assets that are kept fresh, the priority assets first."""
         return self.enabled_priority_assets + self.enabled_secondary_assets
+
+    @cached_property
+    def follows_exchange(self) -> bool:
+        """Whether an asset follows the days of the stock exchange."""
+        types = {asset.asset_type for asset in self.assets}
+        return any(class_of_type(asset_type).has_trading_days for asset_type in types)
 
     @property
     def configured_symbols(self) -> tuple[str, ...]:

@@ -109,11 +109,11 @@ def gaps(connection: Connection, ranges: Mapping[str, tuple[int, int]]) -> dict[
 
     A symbol that is not registered is absent. Raise psycopg.Error.
     """
-    askable = set(askable(connection, ranges))
+    there = set(askable(connection, ranges))
     rows = [
         {"symbol": symbol, "start_ms": start_ms, "end_ms": end_ms}
         for symbol, (start_ms, end_ms) in ranges.items()
-        if symbol in askable
+        if symbol in there
     ]
     found: dict[str, list[tuple[int, int]]] = {}
     document = msgspec.json.encode(rows).decode()
