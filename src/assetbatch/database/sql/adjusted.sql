@@ -17,7 +17,7 @@ CREATE OR REPLACE AGGREGATE {schema}.assetbatch_product(float8) (
 
 -- name: day_of
 -- Return the New York day of a bar.
-(({bars.ts[o]}{bars.ts.zone})::timestamptz AT TIME ZONE 'America/New_York')::date
+(date(({bars.ts[o]}{bars.ts.zone})::timestamptz AT TIME ZONE 'America/New_York'))
 
 -- name: create_bars
 -- Create the function of one size. `time` is the column of a bar's time, `kind` its type, `day` the New York day of the bar,

@@ -34,8 +34,10 @@ SET {splits.split_from} = excluded.{splits.split_from},
 -- name: forget_verdict
 -- Forget whether the bars bear a split out, where its ratio is another one now.
 ,
-    {splits.fits} = CASE WHEN (d.{splits.split_from}, d.{splits.split_to})
-                              = (excluded.{splits.split_from}, excluded.{splits.split_to}) THEN d.{splits.fits} END
+    {splits.fits} = (
+        CASE WHEN d.{splits.split_from} = excluded.{splits.split_from} AND d.{splits.split_to} = excluded.{splits.split_to}
+             THEN d.{splits.fits} END
+    )
 
 -- name: record_asked
 -- Record that the splits of all times were asked for, of which ticker of each symbol.
