@@ -180,7 +180,8 @@ class TestThePlatform:
             " new_shares numeric(12,4) NOT NULL, split_type text NOT NULL, state varchar(10),"
             " source text NOT NULL, learned_at timestamp, UNIQUE (ticker, ex_date, source));"
             " INSERT INTO market_data.stock_splits"
-            " (ticker, ex_date, old_shares, new_shares, split_type, source) VALUES ('AAPL', '2026-05-18', 1, 9, 'theirs', 'them')"
+            " (ticker, ex_date, old_shares, new_shares, split_type, source)"
+            " VALUES ('AAPL', '2026-05-18', 1, 9, 'theirs', 'them')"
         )
         mapping = TableMapping(table="market_data.stock_splits", constants={"source": "polygon"})
         mappings = TableMappings(splits=mapping)
