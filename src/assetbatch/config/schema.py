@@ -16,7 +16,7 @@ from assetbatch.config.notify_urls import NotifyUrls
 from assetbatch.config.ping_urls import PINGED_COMMANDS, PingUrls
 from assetbatch.config.settings import ADDRESSES, ASSET_LISTS, LISTS, SECTIONS
 from assetbatch.config.symbols import MAX_SYMBOL_LENGTH, Symbol
-from assetbatch.config.tables import BARS, TABLES, TableMappings
+from assetbatch.config.tables import BARS, OF_INSTRUMENTS, TABLES, TableMappings
 from assetbatch.config.urls import HttpUrl, ServerUrl
 
 _NAME = {"type": "string", "minLength": 1, "maxLength": 63, "pattern": r"^[^.]+$"}
@@ -128,11 +128,12 @@ def _table(name: str) -> dict[str, Any]:
     settings: dict[str, Any] = {
         "table": {"type": "string", "pattern": r"^[^.]+\.[^.]+$", "title": "schema.name"}
     }
-    if name in BARS:
+    if name in OF_INSTRUMENTS:
         settings["instrument"] = {
             "enum": list(INSTRUMENTS),
             "title": "What a text column for the instrument holds",
         }
+    if name in BARS:
         settings["missing"] = _mapping(FILLED, "number", "What to write where the provider gives no value")
     if name == "sync_status":
         settings["states"] = _mapping(STATES, "string", "Your words for the states")

@@ -20,10 +20,14 @@ from assetbatch.domain.assets import Asset
 from assetbatch.domain.models import Changes, IntervalState, Saved, StoredAsset
 
 if TYPE_CHECKING:
+    from datetime import date
+
     from assetbatch.database.adoption import Plan
     from assetbatch.database.initialisation import Initialised
+    from assetbatch.database.splits import Learned
     from assetbatch.domain.bar_sizes import DerivedSize
     from assetbatch.domain.exporting import Content, ExportSize, Piece
+    from assetbatch.domain.splits import Days, KnownSplit, Listed, Split
     from assetbatch.domain.verification import Tally, Verified
 
 
@@ -177,7 +181,7 @@ class Store:
 
         def work(connection: Connection, _: bool) -> Plan:
             found = planned(connection, mappings, wanted, by_month=by_month, tries=tries)
-            return found if derived is None else with_views(connection, found, derived)
+            return found if derived is None else with_views(connection, found, wanted, derived)
 
         return self._session.run("looking at the tables", work)
 
@@ -316,6 +320,57 @@ class Store:
 
         return self._session.run(
             "reading bars", lambda connection, _: exporting.copy_bars(connection, symbol, size, piece)
+        )
+
+    def learn_splits(
+        self,
+        listed: Mapping[str, Listed],
+        symbols: Collection[str],
+        settled: Days | None,
+        now_ms: int,
+        *,
+        asked: Mapping[str, str] | None = None,
+    ) -> Learned:
+        """Write what an answer changes of the splits of registered symbols.
+
+        `listed` are its rows by symbol, `symbols` all that it was asked about, and `settled` the days of
+        which it has every row. `asked` are the tickers of which it is the last answer for all times.
+        """
+        from assetbatch.database import splits
+
+        def work(connection: Connection, _: bool) -> Learned:
+            learned = splits.learn_answer(connection, listed, symbols, settled, now_ms)
+            if asked:
+                splits.record_asked(connection, asked)
+            return learned
+
+        return self._session.run("writing splits", work)
+
+    def unasked_splits(self, tickers: Mapping[str, str]) -> list[str]:
+        """Return the registered symbols, ascending, whose splits of all times were not asked for by the
+        ticker that they have here."""
+        from assetbatch.database import splits
+
+        return self._session.run(
+            "looking for splits", lambda connection, _: splits.find_unasked(connection, tickers)
+        )
+
+    def judge_splits(self, today: date) -> list[tuple[str, Split]]:
+        """Compare applied splits with the bars around them, record it, and return those that do not fit and
+        their symbols. `today` is a New York day."""
+        from assetbatch.database import splits
+
+        return self._session.run(
+            "comparing splits with bars", lambda connection, _: splits.judge(connection, today)
+        )
+
+    def doubtful_splits(self, symbols: Iterable[str]) -> list[tuple[str, KnownSplit]]:
+        """Return the splits that a person should look at, the newest first, and their symbols."""
+        from assetbatch.database import splits
+
+        asked = list(symbols)
+        return self._session.run(
+            "looking at splits", lambda connection, _: splits.find_doubtful(connection, asked)
         )
 
     def first_call(self, trust: Callable[[], object]) -> bool:

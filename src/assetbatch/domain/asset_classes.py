@@ -100,6 +100,8 @@ class AssetClass(msgspec.Struct, frozen=True, kw_only=True):
     grouped_market: str | None = None
     has_bars: bool = True
     has_volume: bool = True
+    has_splits: bool = False
+    """Whether its bars are stored as they were traded, and the splits of its assets apart."""
     goes_by_quote: bool = True
     """Whether a price without a trade is the middle of the quote. A stock's may be far from any trade."""
     is_sold_by_ticker: bool = False
@@ -196,6 +198,7 @@ _STOCKS = AssetClass(
     goes_by_quote=False,
     has_days_of_bars=False,
     has_delayed_plans=True,
+    has_splits=True,
     market=Market.STOCK,
     extended_market=Market.STOCK_EXTENDED,
     prefix="",

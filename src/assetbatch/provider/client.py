@@ -6,9 +6,9 @@ Every method raises `Refusal`. Nothing is retried here, and no page is followed 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date
-from typing import Self
+from typing import TYPE_CHECKING, Self
 from urllib.parse import quote, urlencode, urlsplit
 
 from assetbatch.domain.asset_classes import AssetType, class_of_type
@@ -17,7 +17,14 @@ from assetbatch.domain.models import SNAPSHOT_TICKERS
 from assetbatch.domain.queueing import LONGEST_CALL_SECONDS
 from assetbatch.domain.refusals import RefusalKind
 from assetbatch.domain.units import MINUTE_MS
-from assetbatch.provider.answers import BarsAnswer, ListedDays, MarketStatus, PreviousDay, PricesAnswer
+from assetbatch.provider.answers import (
+    BarsAnswer,
+    ListedDays,
+    MarketStatus,
+    PreviousDay,
+    PricesAnswer,
+    SplitsAnswer,
+)
 from assetbatch.provider.bars import decode_bars
 from assetbatch.provider.decoding import Body
 from assetbatch.provider.market_status import decode_market_status
@@ -31,8 +38,14 @@ from assetbatch.provider.refusals import Refusal, classify
 from assetbatch.provider.transport import Transport
 from assetbatch.secret import Secret
 
+if TYPE_CHECKING:
+    from assetbatch.domain.splits import Days
+
 MAX_BASE_BARS = 50_000
 """The provider's largest `limit`. It counts minutes, so a page holds up to 10,000 5-minute bars."""
+
+_MAX_SPLITS = 5_000
+"""The provider's largest `limit` of a page of splits."""
 
 _PROVIDER_HOSTS = frozenset({"api.massive.com", "api.polygon.io"})  # two names of one service
 
@@ -145,6 +158,26 @@ class ProviderClient:
         """Fetch the last complete day. Its close is the price, as of its end; None without one."""
         body = self._get(f"/v2/aggs/ticker/{_in_path(ticker)}/prev?adjusted=true", deadline_seconds)
         return decode_previous_day(body, ticker=ticker, symbol=symbol, key=self._key)
+
+    def splits(
+        self, days: Days, tickers: Sequence[str] = (), *, deadline_seconds: float | None = None
+    ) -> SplitsAnswer:
+        """Fetch the splits with execution dates of these days, of these tickers or of the whole market.
+
+        A page holds 5,000. They come in the order of their days, so that a full page says what is left.
+        """
+        from assetbatch.provider.splits import decode_splits  # few cycles ask for any
+
+        wanted = {
+            "execution_date.gte": days.first.isoformat(),
+            "execution_date.lte": days.last.isoformat(),
+            "sort": "execution_date.asc",
+            "limit": _MAX_SPLITS,
+        }
+        if tickers:
+            wanted["ticker.any_of"] = ",".join(tickers)
+        body = self._get(f"/stocks/v1/splits?{urlencode(wanted, safe=':,')}", deadline_seconds)
+        return decode_splits(body, days, self._key)
 
     def market_status(self, *, deadline_seconds: float | None = None) -> MarketStatus:
         """Fetch the provider's clock and the state of its markets.
