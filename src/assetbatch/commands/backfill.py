@@ -137,7 +137,12 @@ def backfill(
     now_ms, known = services.now_ms(), services.entitlements()
     assets, stored = chosen(services, symbols, classes, dry_run=dry_run)
     expected_from_ms = expected_history(services.config.tier.history_years, now_ms)
-    ranges = {asset.symbol: wanted_range(asset, first_day, last_day, known, now_ms) for asset in assets}
+    ranges = {
+        asset.symbol: _while_listed(
+            wanted_range(asset, first_day, last_day, known, now_ms), stored[asset.symbol]
+        )
+        for asset in assets
+    }
     if not again:
         ranges = {symbol: _without_newest(span, stored[symbol], now_ms) for symbol, span in ranges.items()}
     spans = {symbol: span for symbol, span in ranges.items() if span[0] < span[1]}
@@ -217,6 +222,12 @@ def wanted_range(
     if last_day is not None:
         end_ms = min(end_ms, start_of_day(last_day + timedelta(days=1)))
     return start_ms, max(start_ms, floor_to_bar(end_ms))
+
+
+def _while_listed(span: Span, stored: StoredAsset) -> Span:
+    """Return the part of a range in which a stock was listed under its ticker."""
+    start_ms = max(span[0], stored.listed_from_ms)
+    return start_ms, max(start_ms, min(span[1], stored.listed_to_ms))
 
 
 def _without_newest(span: Span, stored: StoredAsset, now_ms: int) -> Span:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import date
-from typing import Self
+from typing import TYPE_CHECKING, Self
 from urllib.parse import quote, urlencode, urlsplit
 
 from assetbatch.domain.asset_classes import AssetType, class_of_type
@@ -30,6 +30,9 @@ from assetbatch.provider.prices import (
 from assetbatch.provider.refusals import Refusal, classify
 from assetbatch.provider.transport import Transport
 from assetbatch.secret import Secret
+
+if TYPE_CHECKING:
+    from assetbatch.domain.listings import Details, TickerChange
 
 MAX_BASE_BARS = 50_000
 """The provider's largest `limit`. It counts minutes, so a page holds up to 10,000 5-minute bars."""
@@ -163,6 +166,22 @@ class ProviderClient:
         _check_number(assets)
         query = urlencode({"ticker.any_of": ",".join(assets), "limit": SNAPSHOT_TICKERS}, safe=":,")
         return decode_snapshot(self._get(f"{path}?{query}", deadline_seconds), assets, self._key)
+
+    def details(
+        self, ticker: str, day: date | None = None, *, deadline_seconds: float | None = None
+    ) -> Details:
+        """Fetch what the reference says of a ticker, today or as it was on a day."""
+        from assetbatch.provider.listings import decode_details
+
+        target = f"/v3/reference/tickers/{_in_path(ticker)}{f'?date={day}' if day else ''}"
+        return decode_details(self._get(target, deadline_seconds), ticker, self._key)
+
+    def ticker_changes(self, of: str, *, deadline_seconds: float | None = None) -> tuple[TickerChange, ...]:
+        """Fetch the tickers that the company of a ticker or of a FIGI has had (experimental)."""
+        from assetbatch.provider.listings import decode_changes
+
+        target = f"/vX/reference/tickers/{_in_path(of)}/events?types=ticker_change"
+        return decode_changes(self._get(target, deadline_seconds), self._key)
 
     def _bars(
         self,
