@@ -212,9 +212,10 @@ def _silent_sessions(market: Market, stored: StoredAsset, end_ms: int) -> int:
 
 
 def sessions_between(market: Market, start_ms: int, end_ms: int) -> int:
-    """Return how many whole sessions of a market lie between two moments; no more than are of interest."""
+    """Return how many whole sessions of a market lie between two moments; no more than are of interest. The
+    price of a day may be as of its end."""
     found = 0
-    day = day_of(start_ms) + timedelta(days=1)
+    day = day_of(start_ms - 1) + timedelta(days=1)
     last = day_of(end_ms)
     while day <= last and found < SILENT_SESSIONS:
         found += any(closes <= end_ms for _, closes in sessions(market, day))
