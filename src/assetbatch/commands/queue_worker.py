@@ -39,7 +39,7 @@ from assetbatch.refresh.policy import QUEUE
 from assetbatch.refresh.progress import Progress
 from assetbatch.services import Services
 from assetbatch.state.process_id import new_id
-from assetbatch.state.queue import Lease, Queue
+from assetbatch.state.queue import LEASED_AT_ONCE, Lease, Queue
 from assetbatch.state.window import Grant
 
 if TYPE_CHECKING:  # few starts meet any
@@ -193,7 +193,7 @@ class QueueRun:
         owner.hold(lease)
         grant = lease.grant
         try:
-            chunk = self._chunk([lease], owner)
+            chunk = self._first_chunk(lease, owner)
             if chunk.work or not self._references:
                 report, grant = self._work_chunk(chunk, owner, grant), None
                 if reason := self._reason_to_end(report):
@@ -203,6 +203,15 @@ class QueueRun:
             return None
         finally:
             owner.release()
+
+    def _first_chunk(self, lease: Lease, owner: _LeaseOwner) -> WorkChunk:
+        """Return the work of a lease. After an error its slot is given back, which no batch owns yet."""
+        try:
+            return self._chunk([lease], owner)
+        except BaseException:
+            if lease.grant:
+                self._services.window.cancel(lease.grant)
+            raise
 
     def _work_chunk(self, chunk: WorkChunk, owner: _LeaseOwner, grant: Grant | None) -> BatchReport:
         with self._engine.begin(QUEUE, owner, grant) as batch:
@@ -235,7 +244,7 @@ class QueueRun:
 
     def _chunk(self, leases: Sequence[Lease], owner: _LeaseOwner) -> WorkChunk:
         """Return the work of these leases. Remove from the queue what the engine cannot work."""
-        found = known_work(self._services, [item.id for lease in leases for item in lease.items])
+        found = known_work(self._services, [item_id for lease in leases for item_id in lease.ids])
         work, gone = found.work, found.gone
         self._references += found.references
         if gone:
@@ -405,24 +414,28 @@ class _LeaseOwner(WorkOwner):
         self._failures = failures
         self._deadline = deadline
         self._open: dict[str, str] = {}
-        self._leases_left = MAX_ITEMS_TOGETHER // SNAPSHOT_TICKERS
+        self._calls_left = MAX_ITEMS_TOGETHER // SNAPSHOT_TICKERS - 1  # one for the first lease
 
     def hold(self, lease: Lease) -> None:
         """Own a further lease."""
-        self._leases_left -= 1
-        self._open.update((item.id, lease.token) for item in lease.items)
+        self._open.update(dict.fromkeys(lease.ids, lease.token))
 
-    def take_more(self, count: int, alone: int) -> list[Lease]:
-        """Take and own up to `count` further leases, without slots. Once nothing waits, take no more."""
+    def take_more(self, calls: int, alone: int) -> list[Lease]:
+        """Take and own further leases without slots: the items of up to `calls` calls, and for each of them
+        at most `alone` items that take a call each. Once nothing waits, take no more."""
         leases: list[Lease] = []
-        while len(leases) < count and self._leases_left > 0:
+        calls = min(calls, self._calls_left)
+        self._calls_left -= calls
+        while calls > 0:
+            some = min(calls, LEASED_AT_ONCE // SNAPSHOT_TICKERS)
             seconds = lease_seconds(self._deadline)
-            taken = self._services.queue.take(SNAPSHOT_TICKERS, seconds, alone=alone)
+            taken = self._services.queue.take(some * SNAPSHOT_TICKERS, seconds, alone=some * alone)
             if not isinstance(taken, Lease):
-                self._leases_left = 0
+                self._calls_left = 0
                 break
             self.hold(taken)
             leases.append(taken)
+            calls -= some
         return leases
 
     def lost_leases(self, work: Sequence[Work]) -> Collection[str]:
