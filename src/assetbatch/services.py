@@ -298,13 +298,11 @@ class Services:
     @cached_property
     def reference_store(self) -> ReferenceStore:
         """When reference data were asked for with this plan."""
+        from assetbatch.state.entitlement_store import plan_name
         from assetbatch.state.reference_store import ReferenceStore
 
-        return ReferenceStore(self.redis, self.keys, self._plan)
-
-    @property
-    def _plan(self) -> str:
-        return f"{self._fingerprint}:{self.config.rate_limiting.tier}"
+        plan = self.config.rate_limiting.plan_of(Product.STOCKS)
+        return ReferenceStore(self.redis, self.keys, plan_name(self._fingerprint, Product.STOCKS, plan))
 
     @cached_property
     def events(self) -> Events:

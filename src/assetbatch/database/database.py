@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from assetbatch.database.splits import Learned
     from assetbatch.domain.bar_sizes import DerivedSize
     from assetbatch.domain.exporting import Content, ExportSize, Piece
+    from assetbatch.domain.listings import Listing
     from assetbatch.domain.splits import Days, KnownSplit, Listed, Split
     from assetbatch.domain.verification import Tally, Verified
 
@@ -152,10 +153,12 @@ class Store:
         )
 
     def forget_rejections(self) -> None:
-        """Make everything due at once that the database has rejected: its columns may be others now."""
+        """Make everything due at once that the database has rejected: its columns may be others now. Ask once
+        more after stocks that were delisted or renamed."""
 
         def work(connection: Connection, _: bool) -> None:
             connection.execute(connection.statements("sync.forget_rejections"))
+            connection.execute(connection.statements("sync.doubt_endings"))
             connection.execute(connection.statements("coverage.forget_rejected"))
 
         self._session.run("forgetting what was refused", work)
@@ -231,6 +234,21 @@ class Store:
         return self._idle().run(
             "reading what is stored", lambda connection, _: reading.load(connection, asked)
         )
+
+    def save_listing(self, symbol: str, listing: Listing) -> None:
+        """Keep what is known of the listing of a stock; nothing if its symbol is not registered."""
+        import msgspec
+
+        from assetbatch.database.text import storable
+
+        text = msgspec.json.encode(listing).decode()
+
+        def work(connection: Connection, _: bool) -> None:
+            encoding = connection.info.parameter_status("server_encoding")
+            arguments = {"symbol": symbol, "listing": storable(text, encoding)}
+            connection.execute(connection.statements("sync.save_listing"), arguments)
+
+        self._session.run("saving a listing", work)
 
     def ask_again(self, symbols: Iterable[str], now_ms: int) -> None:
         """Want once more, in bars of one minute, what was asked for of these symbols in bars of five."""

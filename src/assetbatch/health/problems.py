@@ -193,6 +193,13 @@ def assets_not_well(now: Situation) -> Iterator[Problem]:
         yield Problem(f"{_names(alike)}: {_what_is_wrong(alike[0])}")
 
 
+def renamed(now: Situation) -> Iterator[Problem]:
+    """Yield advice for each stock whose company has another ticker now."""
+    for asset in now.assets:
+        if asset.cause is Reason.RENAMED:
+            yield Problem(f"{asset.symbol}: {asset.reason}", "configure its new ticker in place of this one")
+
+
 def dead_letters(now: Situation) -> Iterator[Problem]:
     """Yield a problem if items of the queue have failed for good."""
     if now.queue.dead:
@@ -223,6 +230,7 @@ RULES: tuple[Callable[[Situation], Iterable[Problem]], ...] = (
     not_registered,
     prices_not_stored,
     assets_not_well,
+    renamed,
     dead_letters,
     bars_differ,
 )

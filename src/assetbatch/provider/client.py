@@ -39,6 +39,7 @@ from assetbatch.provider.transport import Transport
 from assetbatch.secret import Secret
 
 if TYPE_CHECKING:
+    from assetbatch.domain.listings import Details, TickerChange
     from assetbatch.domain.splits import Days
 
 MAX_BASE_BARS = 50_000
@@ -196,6 +197,22 @@ class ProviderClient:
         _check_number(assets)
         query = urlencode({"ticker.any_of": ",".join(assets), "limit": SNAPSHOT_TICKERS}, safe=":,")
         return decode_snapshot(self._get(f"{path}?{query}", deadline_seconds), assets, self._key)
+
+    def details(
+        self, ticker: str, day: date | None = None, *, deadline_seconds: float | None = None
+    ) -> Details:
+        """Fetch what the reference says of a ticker, today or as it was on a day."""
+        from assetbatch.provider.listings import decode_details
+
+        target = f"/v3/reference/tickers/{_in_path(ticker)}{f'?date={day}' if day else ''}"
+        return decode_details(self._get(target, deadline_seconds), ticker, self._key)
+
+    def ticker_changes(self, of: str, *, deadline_seconds: float | None = None) -> tuple[TickerChange, ...]:
+        """Fetch the tickers that the company of a ticker or of a FIGI has had (experimental)."""
+        from assetbatch.provider.listings import decode_changes
+
+        target = f"/vX/reference/tickers/{_in_path(of)}/events?types=ticker_change"
+        return decode_changes(self._get(target, deadline_seconds), self._key)
 
     def _bars(
         self,
