@@ -78,6 +78,8 @@ class AssetClass(msgspec.Struct, frozen=True, kw_only=True):
     locale: str = "global"
     snapshot_market: str | None = None
     grouped_market: str | None = None
+    reference_market: str | None = None
+    """The provider's word for its market in `/v3/reference/tickers`."""
     has_bars: bool = True
     has_volume: bool = True
     largest_price: float
@@ -113,6 +115,7 @@ _METALS = AssetClass(
     },
     snapshot_market="forex",
     grouped_market="fx",
+    reference_market="fx",
     largest_price=50_000.0,
     largest_volume=1e6,
     price_digits=5,
@@ -129,6 +132,7 @@ _FOREX = AssetClass(
     sessions={6: ((17, 24),), **dict.fromkeys(range(4), ((0, 24),)), 4: ((0, 17),)},
     snapshot_market="forex",
     grouped_market="fx",
+    reference_market="fx",
     largest_price=50_000.0,
     largest_volume=1e6,
     price_digits=5,
@@ -143,6 +147,7 @@ _CRYPTO = AssetClass(
     quotes=CURRENCIES,
     snapshot_market="crypto",
     grouped_market="crypto",
+    reference_market="crypto",
     largest_price=500_000.0,
     largest_volume=1e9,
     price_digits=8,

@@ -13,6 +13,7 @@ from assetbatch.provider.refusals import Refusal
 
 if TYPE_CHECKING:
     from assetbatch.domain.nyse import SpecialDays
+    from assetbatch.domain.rules import ListedTicker
 
 
 class BarsAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,3 +86,17 @@ class ListedDays(msgspec.Struct, frozen=True, kw_only=True):
 
     days: SpecialDays
     refused: Counter[str]
+
+
+class TickersPage(msgspec.Struct, frozen=True, kw_only=True):
+    """A page of the tickers that the provider lists, in its order.
+
+    `refused` counts the useless rows by reason: `undecodable`, `ticker` (none), `market` (another one's),
+    `inactive`. `last` is the last ticker of the page, also one that is refused; None where there is none.
+    """
+
+    tickers: list[ListedTicker]
+    refused: Counter[str]
+    last: str | None
+    is_last: bool
+    """Whether no further page follows."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import date
-from typing import Self
+from typing import TYPE_CHECKING, Self
 from urllib.parse import quote, urlencode, urlsplit
 
 from assetbatch.domain.asset_classes import AssetType, class_of_type
@@ -30,6 +30,10 @@ from assetbatch.provider.prices import (
 from assetbatch.provider.refusals import Refusal, classify
 from assetbatch.provider.transport import Transport
 from assetbatch.secret import Secret
+
+if TYPE_CHECKING:
+    from assetbatch.domain.rules import TickerQuery
+    from assetbatch.provider.answers import TickersPage
 
 MAX_BASE_BARS = 50_000
 """The provider's largest `limit`. It counts minutes, so a page holds up to 10,000 5-minute bars."""
@@ -145,6 +149,32 @@ class ProviderClient:
         """Fetch the last complete day. Its close is the price, as of its end; None without one."""
         body = self._get(f"/v2/aggs/ticker/{_in_path(ticker)}/prev?adjusted=true", deadline_seconds)
         return decode_previous_day(body, ticker=ticker, symbol=symbol, key=self._key)
+
+    def tickers(
+        self, query: TickerQuery, after: str = "", *, deadline_seconds: float | None = None
+    ) -> TickersPage:
+        """Fetch a page of the active tickers of a market, ascending: up to 1,000 from `after` on (inclusive).
+
+        Raise ValueError for a market of which the provider has no list.
+        """
+        from assetbatch.domain.rules import TICKERS_PER_CALL
+        from assetbatch.provider.tickers import decode_tickers
+
+        market = class_of_type(query.asset_type).reference_market
+        if market is None:
+            raise ValueError(f"the provider has no list of {query.asset_type}")
+        parameters = {
+            "market": market,
+            "type": query.kind,
+            "exchange": query.exchange,
+            "ticker.gte": after,
+            "active": "true",
+            "sort": "ticker",
+            "order": "asc",
+            "limit": TICKERS_PER_CALL,
+        }
+        target = f"/v3/reference/tickers?{urlencode({k: v for k, v in parameters.items() if v}, safe=':')}"
+        return decode_tickers(self._get(target, deadline_seconds), market, self._key)
 
     def market_status(self, *, deadline_seconds: float | None = None) -> MarketStatus:
         """Fetch the provider's clock and the state of its markets.
