@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -124,8 +125,8 @@ def test_an_example_is_of_its_class() -> None:
 
 def test_every_type_has_a_class_and_every_market_its_hours() -> None:
     assert {class_of_type(asset_type).asset_type for asset_type in AssetType} == set(AssetType)
-    without = {Market.STOCK, Market.STOCK_EXTENDED, Market.INDEX}
-    assert {one.market for one in CLASSES} == set(Market) - without
+    longer = {one.extended_market for one in CLASSES} - {None}
+    assert {one.market for one in CLASSES} | longer == set(Market)
     assert set(SESSIONS) == set(Market)
 
 
@@ -138,8 +139,33 @@ def test_classes_of_one_type_share_what_a_call_names() -> None:
 
 def test_a_foreign_ticker_is_of_no_class() -> None:
     with pytest.raises(ValueError, match="no asset class"):
-        class_of("I:NDX")
+        class_of("O:NCLH221014C00005000")
 
 
 def test_the_pattern_has_each_prefix_once() -> None:
-    assert ticker_pattern() == r"^(?:C:[A-Z0-9._-]{1,32}|X:[A-Z0-9._-]{1,32})\Z"
+    forms = "C:[A-Z0-9._-]{1,32}|X:[A-Z0-9._-]{1,32}|[A-Z][A-Za-z0-9.]{0,31}|I:[A-Z0-9._-]{1,32}"
+    assert ticker_pattern() == rf"^(?:{forms})\Z"
+
+
+@pytest.mark.parametrize("ticker", ["A", "AAPL", "BRK.B", "KIMpL", "ACHR.WS", "I:NDX", "I:COMP", "C:EURUSD"])
+def test_the_pattern_has_the_vendors_spellings(ticker: str) -> None:
+    assert re.match(ticker_pattern(), ticker)
+
+
+@pytest.mark.parametrize("ticker", ["aapl", "BRK-B", "BRK/B", "^NDX", "i:NDX", "I:", "O:NCLH", "AAPL "])
+def test_the_pattern_has_no_other_spelling(ticker: str) -> None:
+    assert not re.match(ticker_pattern(), ticker)
+
+
+@pytest.mark.parametrize(
+    ("ticker", "asset_type", "market"),
+    [
+        ("AAPL", AssetType.STOCKS, Market.STOCK),
+        ("BRK.B", AssetType.STOCKS, Market.STOCK),
+        ("EURUSD", AssetType.STOCKS, Market.STOCK),
+        ("I:NDX", AssetType.INDICES, Market.INDEX),
+        ("C:EURUSD", AssetType.FOREX, Market.FOREX),
+    ],
+)
+def test_a_ticker_without_a_prefix_is_a_stock(ticker: str, asset_type: AssetType, market: Market) -> None:
+    assert (class_of(ticker).asset_type, class_of(ticker).market) == (asset_type, market)

@@ -29,6 +29,8 @@ def test_only_symbol_ticker_and_type_are_needed() -> None:
         ("C:XPTUSD", AssetType.FOREX, Market.METAL),
         ("C:XPDUSD", AssetType.FOREX, Market.METAL),
         ("X:BTCUSD", AssetType.CRYPTO, Market.CRYPTO),
+        ("AAPL", AssetType.STOCKS, Market.STOCK),
+        ("I:NDX", AssetType.INDICES, Market.INDEX),
         ("X:XAUTUSD", AssetType.CRYPTO, Market.CRYPTO),  # a gold token trades as the crypto it is
     ],
 )
@@ -36,6 +38,11 @@ def test_the_ticker_decides_whose_hours_an_asset_follows(
     ticker: str, kind: AssetType, market: Market
 ) -> None:
     assert asset(ticker, kind).market is market
+
+
+def test_a_stock_with_extended_hours_follows_the_longer_ones() -> None:
+    apple = Asset(symbol="AAPL", polygon_ticker="AAPL", asset_type=AssetType.STOCKS, extended_hours=True)
+    assert apple.market is Market.STOCK_EXTENDED
 
 
 def test_an_asset_does_not_change() -> None:

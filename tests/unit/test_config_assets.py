@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from assetbatch.config import Config, load
 from assetbatch.config.display import effective
 from assetbatch.config.symbols import Symbol, derive, lookalikes
-from assetbatch.domain.asset_classes import AssetType
+from assetbatch.domain.asset_classes import AssetType, Market
 from assetbatch.domain.assets import AssetPriority
 from assetbatch.domain.bar_sizes import BarSize
 from assetbatch.domain.currencies import COINS, CURRENCIES, METALS
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-FOREX, CRYPTO = AssetType.FOREX, AssetType.CRYPTO
+FOREX, CRYPTO, STOCKS, INDICES = AssetType
 HIGH, MEDIUM, LOW = AssetPriority.HIGH, AssetPriority.MEDIUM, AssetPriority.LOW
 
 
@@ -54,6 +54,21 @@ class TestBars:
         config = read(tmp_path, f"priority_assets: [{{symbol: BTCUSD, bars: {written}}}]")
         (line,) = [one for one in effective(config) if one.path == "priority_assets[0]"]
         assert line.value.endswith(words)
+
+
+class TestExtendedHours:
+    def test_are_a_stocks_own_choice(self, tmp_path: Path) -> None:
+        config = read(
+            tmp_path,
+            "priority_assets: [{symbol: AAPL, asset_type: stocks, extended_hours: true},"
+            " {symbol: SPY, asset_type: stocks}]",
+        )
+        assert [asset.market for asset in config.assets] == [Market.STOCK_EXTENDED, Market.STOCK]
+        shown = [one.value for one in effective(config) if one.path.endswith("]")]
+        assert shown == [
+            "AAPL AAPL stocks CRITICAL every 300 s extended hours",
+            "SPY SPY stocks CRITICAL every 300 s",
+        ]
 
 
 class TestLists:
@@ -143,6 +158,40 @@ class TestTicker:
     )
     def test_is_never_guessed(self, symbol: str) -> None:
         assert derive(symbol) is None
+
+    @pytest.mark.parametrize(
+        ("symbol", "asset_type", "ticker"),
+        [
+            ("AAPL", STOCKS, "AAPL"),
+            ("BRK.B", STOCKS, "BRK.B"),
+            ("KIMpL", STOCKS, "KIMpL"),
+            ("EURUSD", STOCKS, "EURUSD"),
+            ("NDX", INDICES, "I:NDX"),
+            ("ndx", INDICES, "I:NDX"),
+            ("I:NDX", INDICES, "I:NDX"),
+            ("I:NDX", None, "I:NDX"),
+        ],
+    )
+    def test_of_a_stock_or_an_index_is_its_symbol(
+        self, symbol: str, asset_type: AssetType | None, ticker: str
+    ) -> None:
+        assert derive(symbol, asset_type) == (ticker, asset_type or INDICES)
+
+    @pytest.mark.parametrize(
+        ("symbol", "asset_type"),
+        [
+            ("AAPL", None),
+            ("NDX", None),
+            ("aapl", STOCKS),
+            ("BRK-B", STOCKS),
+            ("I:NDX", STOCKS),
+            ("C:EURUSD", INDICES),
+            ("^NDX", INDICES),
+            ("I:NDX", FOREX),
+        ],
+    )
+    def test_of_a_stock_or_an_index_is_never_guessed(self, symbol: str, asset_type: AssetType | None) -> None:
+        assert derive(symbol, asset_type) is None
 
     def test_of_any_two_currencies_or_metals_is_forex(self) -> None:
         for base, quote in product(CURRENCIES | METALS, repeat=2):

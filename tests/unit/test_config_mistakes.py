@@ -15,7 +15,10 @@ from assetbatch.config.settings import ASSET_LISTS, SECTIONS
 from assetbatch.config.wording import allowed
 from assetbatch.errors import ConfigError
 
-ASSET_KEYS = "symbol, polygon_ticker, asset_type, name, priority, update_frequency_seconds, enabled, bars"
+ASSET_KEYS = (
+    "symbol, polygon_ticker, asset_type, name, priority, update_frequency_seconds, enabled, bars, "
+    "extended_hours"
+)
 DATABASE = "embedded, postgresql://… or postgres://…"
 REDIS = "embedded, redis://…, rediss://…, unix://…, redis+sentinel://… or redis+cluster://…"
 HIDDEN_TEXT = "found a text that is not shown"
@@ -204,7 +207,8 @@ def one_asset(**changes: str) -> str:
 
 
 SYMBOL = "1 to 32 visible characters, with single spaces at most between them"
-TICKER = "the provider's name with its prefix, such as C:EURUSD or X:BTCUSD"
+TICKER = "the provider's name with its prefix, such as C:EURUSD, X:BTCUSD, AAPL or I:NDX"
+PREFIXED = "C:EURUSD, X:BTCUSD or I:NDX, or asset_type: stocks if that is its ticker"
 
 
 FREQUENCY = "a whole number from 1 to 31536000"
@@ -229,12 +233,14 @@ CLASSES = "one of HIGH, MEDIUM, LOW or their numbers 2, 3, 4"
         ("symbol", "7203", f"found 7203, expected {SYMBOL} (line 2: put it in quotes)"),
         ("symbol", "1:30", f"found 90, expected {SYMBOL} (line 2, written 1:30: put it in quotes)"),
         ("symbol", "2024-01-31", f"found the date 2024-01-31, expected {SYMBOL} (line 2: put it in quotes)"),
-        ("polygon_ticker", "EURUSD", f"found 'EURUSD', expected {TICKER} (line 2)"),
+        ("polygon_ticker", "EUR/USD", f"found 'EUR/USD', expected {TICKER} (line 2)"),
+        ("polygon_ticker", "EURUSD", "found 'EURUSD', expected C: before a forex ticker (line 2)"),
         ("polygon_ticker", "'X:EURUSD'", "found 'X:EURUSD', expected C: before a forex ticker (line 2)"),
-        ("asset_type", "metal", "found 'metal', expected one of forex, crypto (line 2)"),
+        ("asset_type", "metal", "found 'metal', expected one of forex, crypto, stocks, indices (line 2)"),
         ("name", "5", "found 5, expected a text or null (line 2: put it in quotes)"),
         ("update_frequency_seconds", "0", f"found 0, expected {FREQUENCY} (line 2)"),
         ("update_frequency_seconds", "-5:00", f"found -300, expected {FREQUENCY} (line 2, written -5:00)"),
+        ("extended_hours", "true", "found true, expected false: forex have no extended hours (line 2)"),
         ("enabled", "maybe", "found 'maybe', expected true or false (line 2)"),
         ("bars", "5", "found 5, expected one of 5m, 1m, none or true or false (line 2)"),
         ("frequency", "5", f"unknown key, expected one of {ASSET_KEYS} (line 2)"),
@@ -253,6 +259,24 @@ def test_a_ticker_of_the_other_market_is_a_mistake(tmp_path: Path) -> None:
         "config.yml: secondary_assets[0].polygon_ticker: found 'C:EURUSD', "
         "expected X: before a crypto ticker (line 2)"
     ]
+
+
+@pytest.mark.parametrize(
+    ("ticker", "asset_type", "told"),
+    [
+        ("AAPL", "indices", "found 'AAPL', expected I: before an indices ticker"),
+        ("X:AAPL", "stocks", "found 'X:AAPL', expected 'AAPL': stocks have no prefix"),
+        ("I:NDX", "stocks", "found 'I:NDX', expected 'NDX': stocks have no prefix"),
+        ("C:NDX", "indices", "found 'C:NDX', expected I: before an indices ticker"),
+        ("AAPL", "crypto", "found 'AAPL', expected X: before a crypto ticker"),
+        ("XAUUSD", "", "found 'XAUUSD', expected C:XAUUSD, or asset_type: stocks beside a stock's ticker"),
+    ],
+)
+def test_a_prefix_that_does_not_fit_is_told_with_the_right_spelling(
+    tmp_path: Path, ticker: str, asset_type: str, told: str
+) -> None:
+    text = "secondary_assets:\n" + one_asset(polygon_ticker=f"'{ticker}'", asset_type=asset_type)
+    assert mistakes(tmp_path, text) == [f"config.yml: secondary_assets[0].polygon_ticker: {told} (line 2)"]
 
 
 @pytest.mark.parametrize(
@@ -297,11 +321,13 @@ def test_symbols_and_tickers_are_unique_over_both_lists(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("symbol", "asset_type", "told"),
     [
-        ("GOLD", "", "the symbol 'GOLD' is no pair of known names: {} C:EURUSD or X:BTCUSD"),
-        ("BTC/USDT", "", "the symbol 'BTC/USDT' is no pair of known names: {} C:EURUSD or X:BTCUSD"),
+        ("GOLD", "", f"the symbol 'GOLD' is no pair of known names: {{}} {PREFIXED}"),
+        ("BTC/USDT", "", f"the symbol 'BTC/USDT' is no pair of known names: {{}} {PREFIXED}"),
         ("EURUSD", "crypto", "the symbol 'EURUSD' is no crypto pair of known names: {} X:BTCUSD"),
+        ("brk-b", "stocks", "the symbol 'brk-b' is no ticker of stocks: {} AAPL"),
+        ("^NDX", "indices", "the symbol is no ticker of indices: {} I:NDX"),
         ("BTCUSD", "forex", "the symbol 'BTCUSD' is no forex pair of known names: {} C:EURUSD"),
-        ("M4rkZk3vP9sQ1xT7", "", "the symbol is no pair of known names: {} C:EURUSD or X:BTCUSD"),
+        ("M4rkZk3vP9sQ1xT7", "", f"the symbol is no pair of known names: {{}} {PREFIXED}"),
     ],
 )
 def test_a_symbol_from_which_no_ticker_follows_wants_one(

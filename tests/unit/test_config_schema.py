@@ -20,6 +20,8 @@ batch: {interval_minutes: 1, priority_assets: [{symbol: XAUUSD, priority: 1}]}
 secondary_assets:
   - {symbol: BTC-USD, priority: 2, name: null, bars: false}
   - {symbol: silver, polygon_ticker: "C:XAGUSD", asset_type: forex, priority: LOW}
+  - {symbol: BRK.B, asset_type: stocks, extended_hours: true}
+  - {symbol: Nasdaq 100, polygon_ticker: "I:NDX"}
 rate_limiting: {tier: starter, calls_per_minute: null, window: account}
 queue:
 database:
@@ -72,8 +74,9 @@ WRONG = [
     "priority_assets: [{symbol: XAUUSD, priority: HIGH}]",
     "priority_assets: [{symbol: ''}]",
     "secondary_assets: [{symbol: XAUUSD, priority: 5}]",
-    "secondary_assets: [{symbol: XAUUSD, polygon_ticker: XAUUSD}]",
+    "secondary_assets: [{symbol: XAUUSD, polygon_ticker: XAU/USD}]",
     "secondary_assets: [{symbol: XAUUSD, asset_type: metal}]",
+    "secondary_assets: [{symbol: SPY, asset_type: stocks, extended_hours: 4}]",
     "secondary_assets: [{symbol: XAUUSD, update_frequency_seconds: 0}]",
     "secondary_assets: [{symbol: XAUUSD, ticker: 'C:XAUUSD'}]",
 ]

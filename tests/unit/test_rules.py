@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,6 +21,7 @@ from assetbatch.domain.rules import (
     Walk,
     advanced,
     continued,
+    expected_calls,
     is_due,
     may_say_what_is_gone,
     members_of,
@@ -41,6 +43,10 @@ def mistakes(folder: Path, text: str) -> list[str]:
     with pytest.raises(ConfigError) as caught:
         read(folder, text)
     return str(caught.value).split("\n")
+
+
+def stocks(**options: Any) -> Rule:
+    return Rule(every=AssetType.STOCKS, **options)
 
 
 def coin(ticker: str, quote: str = "USD") -> ListedTicker:
@@ -87,6 +93,29 @@ class TestConfiguration:
         assert "(line 2)" in first
         assert "(line 3)" in third
 
+    def test_of_the_us_market_is_narrowed_by_exchange_and_type(self, tmp_path: Path) -> None:
+        text = "secondary_assets: [{every: stocks, exchange: [XNYS, XNAS], type: CS, extended_hours: true}]"
+        (rule,) = read(tmp_path, text).rules
+        assert (rule.key, rule.extended_hours) == ("stocks/XNAS,XNYS/CS", True)
+
+    @pytest.mark.parametrize(
+        ("options", "words"),
+        [
+            ("type: EFT", "secondary_assets[0].type: found 'EFT', expected one of CS, ETF"),
+            ("exchange: NYSE2", "secondary_assets[0].exchange: found 'NYSE2', expected a code of ISO 10383"),
+            ("quote: USD", "found quote for stocks, expected exchange and type to narrow it"),
+        ],
+    )
+    def test_a_mistake_of_a_stock_rule_says_what_is_allowed(
+        self, tmp_path: Path, options: str, words: str
+    ) -> None:
+        (line,) = mistakes(tmp_path, f"secondary_assets: [{{every: stocks, {options}}}]")
+        assert words in line
+
+    def test_indices_are_not_narrowed(self, tmp_path: Path) -> None:
+        (line,) = mistakes(tmp_path, "secondary_assets: [{every: indices, type: ETF}]")
+        assert "expected nothing to narrow it" in line
+
     def test_a_pair_has_no_exchange(self, tmp_path: Path) -> None:
         (line,) = mistakes(tmp_path, "secondary_assets: [{every: crypto, exchange: XNYS}]")
         assert "secondary_assets[0].exchange: found exchange for crypto, expected quote to narrow it" in line
@@ -109,6 +138,19 @@ class TestMembers:
     def test_fit_by_their_end_where_the_quote_is_not_said(self) -> None:
         page = [coin("X:BTCUSD", ""), coin("X:BTCEUR", "")]
         assert [member.symbol for member in take(COINS, page, {}).members] == ["BTCUSD"]
+
+    def test_of_stocks_are_named_by_their_ticker(self) -> None:
+        page = [
+            ListedTicker(ticker="BRK.B", exchange="XNYS", kind="CS"),
+            ListedTicker(ticker="KIMpL", exchange="XNYS", kind="PFD"),
+            ListedTicker(ticker="SPY", exchange="ARCX", kind="ETF"),
+        ]
+        taken = take(stocks(exchange=("XNYS",)), page, {})
+        assert [(one.symbol, one.ticker) for one in taken.members] == [("BRK.B", "BRK.B"), ("KIMpL", "KIMpL")]
+
+    def test_of_indices_are_named_without_their_prefix(self) -> None:
+        taken = take(Rule(every=AssetType.INDICES), [ListedTicker(ticker="I:NDX")], {})
+        assert taken.members == (Member("NDX", "I:NDX"),)
 
     def test_a_symbol_of_another_ticker_is_a_clash(self) -> None:
         taken = take(COINS, [coin("X:GOLDUSD"), coin("X:BTCUSD")], {"GOLDUSD": "C:XAUUSD"})
@@ -165,5 +207,19 @@ class TestWalk:
         assert not may_say_what_is_gone(walk, 100, 100)
 
 
-def test_a_market_of_pairs_is_one_query() -> None:
-    assert [query.exchange for query in queries(COINS)] == [None]
+class TestQueries:
+    def test_of_a_market_of_pairs_are_one(self) -> None:
+        assert queries(COINS) == ((AssetType.CRYPTO, None, None),)
+
+    def test_name_exchange_and_type_where_that_saves_calls(self) -> None:
+        of = AssetType.STOCKS
+        assert queries(stocks(exchange=("XNYS",), kind=("CS",))) == ((of, "XNYS", "CS"),)
+
+    def test_name_less_where_many_small_answers_would_be_more_calls(self) -> None:
+        rule = stocks(exchange=("XNYS", "XNAS", "XASE"), kind=("RIGHT", "UNIT", "WARRANT", "ADRC"))
+        assert len(queries(rule)) < 12
+        assert expected_calls(rule) <= 4
+
+    def test_are_never_more_than_the_whole_market_has(self) -> None:
+        rule = stocks(exchange=("XNYS", "XNAS", "XASE", "ARCX", "BATS"), kind=("CS", "ETF"))
+        assert expected_calls(rule) <= expected_calls(stocks())

@@ -111,6 +111,8 @@ def _rule(rule: Rule) -> str:
     narrowed = {"exchange": rule.exchange, "type": rule.kind, "quote": rule.quote}
     words += [f"of {key} {', '.join(some)}" for key, some in narrowed.items() if some]
     words += [str(rule.priority), f"every {rule.update_frequency_seconds} s", *_of_bars(rule.bars)]
+    if rule.extended_hours:
+        words.append("extended hours")
     if rule.years_of_days:
         words.append(f"{plural(rule.years_of_days, 'year')} of days")
     if not rule.enabled:
@@ -127,6 +129,8 @@ def _of_bars(bars: BarSize) -> list[str]:
 def _asset(asset: Asset) -> str:
     words = [masked_name(asset.symbol), asset.polygon_ticker, asset.asset_type, asset.priority]
     words += [f"every {asset.update_frequency_seconds} s", *_of_bars(asset.bars)]
+    if asset.extended_hours:
+        words.append("extended hours")
     if not asset.enabled:
         words.append("switched off")
     return " ".join(words)

@@ -37,7 +37,13 @@ from assetbatch.config.settings import (
 from assetbatch.config.symbols import derive, plain
 from assetbatch.config.urls import ServerUrl, UrlNames
 from assetbatch.config.wording import kind_of, named, shown
-from assetbatch.domain.asset_classes import EXAMPLES, AssetClass, AssetType, class_of, class_of_type
+from assetbatch.domain.asset_classes import (
+    AssetClass,
+    AssetType,
+    class_of,
+    class_of_type,
+    examples_in_words,
+)
 from assetbatch.domain.assets import Asset, AssetPriority
 from assetbatch.domain.bar_sizes import BarSize, as_bar_size
 from assetbatch.secret import masked_name, may_be_quoted
@@ -56,6 +62,8 @@ _CLASSES: Mapping[object, AssetPriority] = {
 
 FROM_SYMBOL = "derived from the symbol"
 """The origin of a ticker and a type that are absent."""
+
+_WRITE = "write the provider's name with its prefix, such as"
 
 FROM_TICKER = "derived from the polygon_ticker"
 """The origin of a type if only the ticker is written."""
@@ -248,13 +256,18 @@ def _asset(
         if asset_type is UNSET:
             origins["asset_type"] = FROM_SYMBOL
         ticker, asset_type = derived
+    elif asset_type is UNSET and (pair := _pair_without_prefix(ticker)):
+        text = f"found {shown(ticker)}, expected {pair}, or asset_type: stocks beside a stock's ticker"
+        problems.append(ConfigProblem((*path, "polygon_ticker"), text))
+        return None
     elif asset_type is UNSET:
         asset_type = class_of(ticker).asset_type
         origins["asset_type"] = FROM_TICKER
     elif asset_type is not class_of(ticker).asset_type:
-        prefix = class_of_type(asset_type).prefix
-        text = f"found {shown(ticker)}, expected {prefix} before a {asset_type} ticker"
-        problems.append(ConfigProblem((*path, "polygon_ticker"), text))
+        problems.append(ConfigProblem((*path, "polygon_ticker"), _wrong_prefix(ticker, asset_type)))
+    if settings.extended_hours and not class_of(ticker).extended_market:
+        text = f"found true, expected false: {asset_type} have no extended hours"
+        problems.append(ConfigProblem((*path, "extended_hours"), text))
     given, number = settings.priority, math.inf
     if name == "priority_assets":
         priority = AssetPriority.CRITICAL
@@ -270,6 +283,7 @@ def _asset(
         update_frequency_seconds=settings.update_frequency_seconds,
         enabled=settings.enabled,
         bars=as_bar_size(settings.bars) if class_of(ticker).has_bars else BarSize.NONE,
+        extended_hours=settings.extended_hours,
     )
     return _Placed(path, asset, number, origins)
 
@@ -291,6 +305,10 @@ def _rule(raw: object, path: KeyPath, name: str, problems: list[ConfigProblem]) 
         allowed = " and ".join(_narrowed_by(of)) or "nothing"
         text = f"found {key} for {settings.every}, expected {allowed} to narrow it"
         problems.append(ConfigProblem((*path, key), text))
+    if settings.extended_hours and not of.extended_market:
+        foreign.append("extended_hours")
+        text = f"found true, expected false: {settings.every} have no extended hours"
+        problems.append(ConfigProblem((*path, "extended_hours"), text))
     if foreign:
         return None
     from assetbatch.domain.rules import Rule  # few have one
@@ -306,6 +324,7 @@ def _rule(raw: object, path: KeyPath, name: str, problems: list[ConfigProblem]) 
         update_frequency_seconds=settings.update_frequency_seconds,
         enabled=settings.enabled,
         bars=bars,
+        extended_hours=settings.extended_hours,
         years_of_days=default_years if settings.years_of_days is UNSET else settings.years_of_days,
     )
 
@@ -314,7 +333,7 @@ def _narrowed_by(of: AssetClass) -> tuple[str, ...]:
     """Return the keys that narrow a market: pairs have a currency, stocks an exchange and a type."""
     if of.quotes:
         return ("quote",)
-    return ("exchange", "type") if of.locale == "us" and of.has_volume else ()
+    return ("exchange", "type") if of.asset_type is AssetType.STOCKS else ()
 
 
 def _several(written: str | tuple[str, ...] | msgspec.UnsetType) -> tuple[str, ...]:
@@ -333,15 +352,33 @@ def _find_equal_rules(rules: Mapping[KeyPath, Rule], problems: list[ConfigProble
         first.setdefault(rule.key, path)
 
 
+def _pair_without_prefix(ticker: str) -> str | None:
+    """Return the ticker that is meant where a pair without its prefix looks like a stock."""
+    derived = derive(ticker) if class_of(ticker).asset_type is AssetType.STOCKS else None
+    return derived and derived.polygon_ticker
+
+
+def _wrong_prefix(ticker: str, asset_type: AssetType) -> str:
+    prefix, name = class_of_type(asset_type).prefix, ticker.rpartition(":")[2]
+    article = "an" if asset_type[0] in "aeiou" else "a"
+    right = (
+        f"{prefix} before {article} {asset_type} ticker"
+        if prefix
+        else f"{shown(name)}: {asset_type} have no prefix"
+    )
+    return f"found {shown(ticker)}, expected {right}"
+
+
 def _no_ticker(symbol: str, asset_type: AssetType | msgspec.UnsetType) -> str:
     """Return why a ticker is needed: the symbol is no pair of known names, or none of the written type."""
-    kind = "" if asset_type is UNSET else f"{asset_type} "
-    wanted = " or ".join(EXAMPLES.values()) if asset_type is UNSET else EXAMPLES[asset_type]
     found = f"the symbol {symbol!r}" if may_be_quoted(symbol) else "the symbol"
-    return (
-        f"missing, and {found} is no {kind}pair of known names: "
-        f"write the provider's name with its prefix, such as {wanted}"
-    )
+    if asset_type is UNSET:
+        wanted = examples_in_words(one for one in AssetType if class_of_type(one).prefix)
+        stock = f", or asset_type: {AssetType.STOCKS} if that is its ticker"
+        return f"missing, and {found} is no pair of known names: {_WRITE} {wanted}{stock}"
+    of, wanted = class_of_type(asset_type), examples_in_words([asset_type])
+    kind = f"ticker of {asset_type}" if of.is_named_by_ticker else f"{asset_type} pair of known names"
+    return f"missing, and {found} is no {kind}: {_WRITE} {wanted}"
 
 
 def _find_duplicates(assets: Mapping[KeyPath, Asset], problems: list[ConfigProblem]) -> None:

@@ -20,7 +20,7 @@ from assetbatch.config.symbols import Symbol, derive
 from assetbatch.config.tables import TableMappings
 from assetbatch.config.urls import ApiUrl, DatabaseUrl, HttpUrl, RedisUrl
 from assetbatch.config.wording import named
-from assetbatch.domain.asset_classes import EXAMPLES, AssetType, ticker_pattern
+from assetbatch.domain.asset_classes import AssetType, examples_in_words, ticker_pattern
 from assetbatch.domain.assets import Asset
 from assetbatch.domain.bar_sizes import BarSize, DerivedSize
 from assetbatch.domain.queueing import CallLimit
@@ -239,13 +239,15 @@ class AssetSettings(_Section, frozen=True):
             str,
             Meta(
                 pattern=ticker_pattern(),
-                description=f"the provider's name with its prefix, such as {' or '.join(EXAMPLES.values())}",
+                description=f"the provider's name with its prefix, such as {examples_in_words()}",
             ),
         ]
         | UnsetType,
         Meta(title="The provider's name of the asset; needed if it does not follow from the symbol"),
     ] = UNSET
-    asset_type: Annotated[AssetType | UnsetType, Meta(title="Class of the asset; metals are forex")] = UNSET
+    asset_type: Annotated[
+        AssetType | UnsetType, Meta(title="Class of the asset; metals are forex, ETFs are stocks")
+    ] = UNSET
     name: Annotated[str | None, Meta(title="Name for people")] = None
     priority: int | str | UnsetType = UNSET
     update_frequency_seconds: Annotated[
@@ -256,6 +258,10 @@ class AssetSettings(_Section, frozen=True):
         BarSize | bool,
         Meta(title="Size of the bars that are kept: 5m (or true), 1m, or none (or false) for the price only"),
     ] = BarSize.FIVE_MINUTES
+    extended_hours: Annotated[
+        bool,
+        Meta(title="true: keep a stock's bars from 04:00 to 20:00 New York time, not only the session's"),
+    ] = False
 
 
 class PriorityAssetSettings(AssetSettings, frozen=True):
@@ -339,6 +345,10 @@ class RuleSettings(_Section, frozen=True):
         BarSize | bool,
         Meta(title="Size of the bars that are kept: 5m (or true), 1m, or none (or false) for the price only"),
     ] = BarSize.FIVE_MINUTES
+    extended_hours: Annotated[
+        bool,
+        Meta(title="true: keep a stock's bars from 04:00 to 20:00 New York time, not only the session's"),
+    ] = False
     years_of_days: Annotated[
         Annotated[int, Meta(ge=0, le=30)] | UnsetType,
         Meta(

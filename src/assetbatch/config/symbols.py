@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from typing import ClassVar, NamedTuple, Self
 
-from assetbatch.domain.asset_classes import CLASSES, AssetType
+from assetbatch.domain.asset_classes import CLASSES, AssetClass, AssetType
 from assetbatch.secret import masked_name
 
 MAX_SYMBOL_LENGTH = 32
@@ -45,10 +45,18 @@ class Derived(NamedTuple):
 def derive(symbol: str, asset_type: AssetType | None = None) -> Derived | None:
     """Return the ticker and the type of a pair of known names, of this type if one is given; else None.
 
+    A stock and an index are named by their ticker, so they follow only where their type is given, or an
+    index's prefix: AAPL alone may be anything. A stock's case counts.
+
     Two currencies or metals are forex, a coin before a currency is crypto. Case, one separator between the
     two, a ticker's prefix and Yahoo's `=X` do not count. Every currency has three letters and no coin is
     named like one, so that no symbol can be read in two ways.
     """
+    for one in CLASSES:
+        if one.is_named_by_ticker and (
+            one.asset_type is asset_type or (asset_type is None and one.prefix and one.has_ticker(symbol))
+        ):
+            return _named(symbol, one)
     match = _PAIR.fullmatch(symbol.upper()) if symbol.isascii() else None
     if match is None:
         return None
@@ -58,6 +66,12 @@ def derive(symbol: str, asset_type: AssetType | None = None) -> Derived | None:
             fits = asset_type in (None, one.asset_type) and prefix in (None, one.prefix)
             return Derived(f"{one.prefix}{base}{quote}", one.asset_type) if fits else None
     return None
+
+
+def _named(symbol: str, of: AssetClass) -> Derived | None:
+    """Return the ticker that is a symbol with the prefix of its class; None if it could be no ticker."""
+    name = symbol.upper().removeprefix(of.prefix) if of.prefix else symbol
+    return Derived(of.prefix + name, of.asset_type) if re.fullmatch(of.name_pattern, name) else None
 
 
 def plain(symbol: str) -> str:

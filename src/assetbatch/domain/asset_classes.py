@@ -1,13 +1,12 @@
 """What sets a class of assets apart: one descriptor for each class, in this one place.
 
 Everything else asks the descriptor. A new class is a member of `AssetType` and of `Market`, and a descriptor.
-Stocks and indices have their hours here before they have a class.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import time
 from enum import StrEnum
 from functools import lru_cache
@@ -22,6 +21,8 @@ class AssetType(StrEnum):
 
     FOREX = "forex"
     CRYPTO = "crypto"
+    STOCKS = "stocks"
+    INDICES = "indices"
 
 
 class Market(StrEnum):
@@ -58,13 +59,16 @@ class AssetClass(msgspec.Struct, frozen=True, kw_only=True):
 
     `beginnings` are what its tickers begin with, where that is more than the `prefix`. `bases` and `quotes`
     are the names from which a ticker follows: one of each, side by side. `sessions` is None for a market
-    that never closes. `snapshot_market` and `grouped_market` are the provider's words for its market in
-    `/v2/snapshot` and `/v2/aggs/grouped`; None where there is no such endpoint for it.
+    that never closes, and `extended_market` has the longer hours that an asset may ask for.
+    `snapshot_market` and `grouped_market` are the provider's words for its market in `/v2/snapshot` and
+    `/v2/aggs/grouped`; None where there is no such endpoint for it.
     """
 
     asset_type: AssetType
     market: Market
+    extended_market: Market | None = None
     prefix: str
+    """What a ticker begins with; empty for stocks, whose tickers have no colon."""
     example: str
     """A ticker, for messages."""
     beginnings: tuple[str, ...] = ()
@@ -72,6 +76,8 @@ class AssetClass(msgspec.Struct, frozen=True, kw_only=True):
     """What follows the prefix of a ticker, as a regular expression."""
     bases: frozenset[str] = frozenset()
     quotes: frozenset[str] = frozenset()
+    is_named_by_ticker: bool = False
+    """Whether a ticker follows from a symbol that is the ticker without its prefix, if the type is given."""
     is_on_yahoo: bool = False
     """Whether Yahoo writes its symbols as `EURUSD=X`."""
     sessions: Sessions | None = None
@@ -96,6 +102,8 @@ class AssetClass(msgspec.Struct, frozen=True, kw_only=True):
 
     def has_ticker(self, ticker: str) -> bool:
         """Return whether a ticker begins like one of this class."""
+        if not self.prefix:
+            return ":" not in ticker
         return ticker.startswith(self.beginnings or self.prefix)
 
 
@@ -153,7 +161,40 @@ _CRYPTO = AssetClass(
     price_digits=8,
 )
 
-CLASSES = (_METALS, _FOREX, _CRYPTO)
+_STOCKS = AssetClass(
+    asset_type=AssetType.STOCKS,
+    market=Market.STOCK,
+    extended_market=Market.STOCK_EXTENDED,
+    prefix="",
+    example="AAPL",
+    name_pattern="[A-Z][A-Za-z0-9.]{0,31}",  # KIMpL: lower-case letters mark another security
+    is_named_by_ticker=True,
+    sessions=TradingDays(),
+    locale="us",
+    snapshot_market="stocks",
+    grouped_market="stocks",
+    reference_market="stocks",
+    largest_price=2_000_000.0,  # BRK.A costs 800,000
+    largest_volume=1e10,
+    price_digits=4,
+)
+
+_INDICES = AssetClass(
+    asset_type=AssetType.INDICES,
+    market=Market.INDEX,
+    prefix="I:",
+    example="I:NDX",
+    is_named_by_ticker=True,
+    sessions=TradingDays(),
+    locale="us",
+    reference_market="indices",
+    has_volume=False,
+    largest_price=1_000_000.0,
+    largest_volume=0.0,
+    price_digits=4,
+)
+
+CLASSES = (_METALS, _FOREX, _CRYPTO, _STOCKS, _INDICES)
 """All classes. A ticker belongs to the first whose beginning it has; a type's own class is its last."""
 
 _BY_TYPE = {one.asset_type: one for one in CLASSES}
@@ -161,9 +202,7 @@ EXAMPLES = {asset_type: one.example for asset_type, one in _BY_TYPE.items()}
 """A ticker of each type, for messages."""
 SESSIONS: dict[Market, Sessions | None] = {
     **{one.market: one.sessions for one in CLASSES},
-    Market.STOCK: TradingDays(),
     Market.STOCK_EXTENDED: TradingDays(opens=time(4), late_hours=4),
-    Market.INDEX: TradingDays(),
 }
 
 
@@ -185,3 +224,9 @@ def ticker_pattern() -> str:
     """Return the regular expression of all tickers."""
     forms = dict.fromkeys(f"{re.escape(one.prefix)}{one.name_pattern}" for one in CLASSES)
     return rf"^(?:{'|'.join(forms)})\Z"
+
+
+def examples_in_words(asset_types: Iterable[AssetType] = AssetType) -> str:
+    """Return a ticker of each type, for messages: `C:EURUSD, X:BTCUSD or I:NDX`."""
+    *first, last = (EXAMPLES[asset_type] for asset_type in asset_types)
+    return f"{', '.join(first)} or {last}" if first else last

@@ -22,9 +22,10 @@ class AssetPriority(StrEnum):
 class Asset(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """One configured symbol, spelt as the platform spells it.
 
-    `polygon_ticker` is the provider's name with its obligatory prefix (`C:EURUSD`, `X:BTCUSD`).
-    `update_frequency_seconds` is how old a price may become while its market is open. `bars` is the size of
-    the bars that are kept.
+    `polygon_ticker` is the provider's name with its obligatory prefix (`C:EURUSD`, `X:BTCUSD`, `I:NDX`); a
+    stock has none. `update_frequency_seconds` is how old a price may become while its market is open. `bars`
+    is the size of the bars that are kept. With `extended_hours` they are those of the longer hours of its
+    class.
     """
 
     symbol: str
@@ -35,6 +36,7 @@ class Asset(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     update_frequency_seconds: int = 300
     enabled: bool = True
     bars: BarSize = BarSize.FIVE_MINUTES
+    extended_hours: bool = False
 
     @property
     def asset_class(self) -> AssetClass:
@@ -44,4 +46,5 @@ class Asset(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     @property
     def market(self) -> Market:
         """Whose hours it follows."""
-        return class_of(self.polygon_ticker).market
+        of = class_of(self.polygon_ticker)
+        return of.extended_market or of.market if self.extended_hours else of.market

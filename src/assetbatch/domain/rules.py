@@ -45,6 +45,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     update_frequency_seconds: int = 300
     enabled: bool = True
     bars: BarSize = BarSize.FIVE_MINUTES
+    extended_hours: bool = False
     years_of_days: int = 0
     """Years of days of the past that are asked for, a market's day in one call."""
 
@@ -64,6 +65,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
             priority=self.priority,
             update_frequency_seconds=self.update_frequency_seconds,
             bars=self.bars if class_of(ticker).has_bars else BarSize.NONE,
+            extended_hours=self.extended_hours,
         )
 
 
@@ -116,6 +118,8 @@ _LISTED_STOCKS: Mapping[tuple[str, str], int] = {
 call, and no ticker."""
 
 _LISTED = {
+    AssetType.STOCKS: sum(_LISTED_STOCKS.values()),
+    AssetType.INDICES: 11_000,
     AssetType.CRYPTO: 700,
     AssetType.FOREX: 1300,
 }
