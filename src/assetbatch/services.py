@@ -13,6 +13,8 @@ from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from assetbatch.config import Config
 from assetbatch.domain import queueing
 from assetbatch.domain.records import Command
@@ -56,6 +58,7 @@ class Services:
         self.config = config
         self._deadline = deadline
         self._store_error: DatabaseError | None = None
+        self._has_members = False
         self.cycle_id = cycle_id or str(uuid.uuid4())
         self._stack = ExitStack()
 
@@ -86,6 +89,19 @@ class Services:
         client = connect(given, self.config.redis.prefix, Waiting.within(self._deadline), url.names)
         self._stack.callback(client.close)
         return client
+
+    def load_members(self) -> None:
+        """Let the configuration have the members of its rules, which PostgreSQL keeps. Without rules nothing
+        is asked. Raise DatabaseError."""
+        rules = self.config.enabled_rules
+        if not rules or self._has_members:
+            return
+        from assetbatch.domain.rules import members_of
+
+        stored = self.store.members([rule.key for rule in rules])
+        members = members_of(rules, stored, self.config.written_assets)
+        self.config = msgspec.structs.replace(self.config, members=members)
+        self._has_members = True
 
     @property
     def is_database_login_refused(self) -> bool:

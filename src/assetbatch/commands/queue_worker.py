@@ -28,7 +28,7 @@ from assetbatch.domain.queueing import Denied, Empty, Failure, FailureOutcome, F
 from assetbatch.domain.records import EndReason, Started
 from assetbatch.domain.results import CycleResult
 from assetbatch.domain.status import Status
-from assetbatch.domain.work import Work, WorkKind, parse_work_id, without_days
+from assetbatch.domain.work import GROUP_PREFIX, Work, WorkKind, parse_work_id, without_days
 from assetbatch.refresh.batch import BatchReport, WorkChunk, WorkOwner, held_result
 from assetbatch.refresh.engine import BatchRun, Engine
 from assetbatch.refresh.inflight import calls_at_once
@@ -65,6 +65,7 @@ def work_queue(
     started: Started,
 ) -> None:
     """Work the queue and fill in the result. Raise AssetbatchError if the cycle cannot go on."""
+    services.load_members()
     known = services.entitlements()
     with running_engine(services, known, deadline, progress, result, calls, started) as engine:
         run = QueueRun(services, deadline, engine, known, progress, result, started.answered_ms)
@@ -207,7 +208,11 @@ class QueueRun:
 
     def _chunk(self, leases: Sequence[Lease], owner: _LeaseOwner) -> WorkChunk:
         """Return the work of these leases. Remove from the queue what the engine cannot work."""
-        work, gone = known_work(self._services, [item.id for lease in leases for item in lease.items])
+        ids = [item.id for lease in leases for item in lease.items]
+        groups = [item_id for item_id in ids if item_id.startswith(GROUP_PREFIX)]
+        work, gone = known_work(self._services, [item_id for item_id in ids if item_id not in groups])
+        for group_id in groups:
+            work += self._work_of_group(group_id, owner)
         if gone:
             names = ", ".join(gone)
             log.warning(
@@ -223,13 +228,30 @@ class QueueRun:
         self._stored.update(chunk.stored)
         return chunk
 
+    def _work_of_group(self, group_id: str, owner: _LeaseOwner) -> list[Work]:
+        """Return the prices that a group stands for. One that stands for none any more leaves the queue."""
+        from assetbatch.domain.groups import parse_group, work_of
+
+        group, services = parse_group(group_id), self._services
+        members = services.config.members
+        work = work_of(group, members, self._known, services.now_ms()) if group else []
+        work = owner.expand(group_id, work)
+        if not work:
+            owner.finish([group_id])
+        return work
+
     def _complete(self, report: BatchReport, owner: _LeaseOwner) -> None:
         """Account for a batch, and queue the bars that its prices leave behind."""
         self.reports.append(report)
         account(self._result, report)
         # The attempt counts, or pages without an end would take every call of every start.
         owner.on_stored([done for done in report.results if done.status is Status.POSTPONED])
-        worked = [done for done in report.results if done.status is not Status.DEFERRED]
+        worked = [
+            done
+            for done in report.results
+            if done.status is not Status.DEFERRED
+            and not (done.status is Status.FRESH and owner.is_grouped(done.work.id))
+        ]
         stored = self._stored
         self._result.assets += [asset_report(done, stored[done.work.asset.symbol]) for done in worked]
         refreshed = {
@@ -363,20 +385,54 @@ class _Failures:
             log.log(level, "%s: %s", listed(ids), words, extra=extra)
 
 
+class _GroupLease:
+    """What is known of a leased group: the ids of its work that have no result yet, and what came."""
+
+    def __init__(self, ids: Iterable[str]) -> None:
+        self.open = set(ids)
+        self.failed: list[Result] = []
+        self.is_answered = False
+        """Whether any of its work did not fail."""
+        self.is_handed_back = False
+        """Whether some of its work is left to others."""
+
+    def failure(self, group_id: str) -> tuple[Failure, int]:
+        """Return how the whole group failed, and how many calls were answered before."""
+        first = self.failed[0]
+        is_final = all(done.final for done in self.failed)
+        return Failure(group_id, first.error or first.status.value, is_final, first.fault), first.answers
+
+
 class _LeaseOwner(WorkOwner):
-    """Owns the leases of one batch: counts attempts, and completes each item once its result is stored."""
+    """Owns the leases of one batch: counts attempts, and completes each item once its result is stored.
+
+    An item is a piece of work, or a group, which is complete with the last of its work.
+    """
 
     def __init__(self, services: Services, deadline: Deadline, failures: _Failures) -> None:
         self._services = services
         self._failures = failures
         self._deadline = deadline
         self._open: dict[str, str] = {}
+        self._groups: dict[str, _GroupLease] = {}
+        self._group_of: dict[str, str] = {}
         self._leases_left = MAX_ITEMS_TOGETHER // SNAPSHOT_TICKERS
 
     def hold(self, lease: Lease) -> None:
         """Own a further lease."""
         self._leases_left -= 1
         self._open.update((item.id, lease.token) for item in lease.items)
+
+    def expand(self, group_id: str, work: Sequence[Work]) -> list[Work]:
+        """Let a leased group stand for this work; return what of it has no item of its own here."""
+        own = [item for item in work if item.id not in self._open]
+        self._groups[group_id] = _GroupLease(item.id for item in own)
+        self._group_of.update((item.id, group_id) for item in own)
+        return own
+
+    def is_grouped(self, work_id: str) -> bool:
+        """Return whether work belongs to a group."""
+        return work_id in self._group_of
 
     def take_more(self, count: int, alone: int) -> list[Lease]:
         """Take and own up to `count` further leases, without slots. Once nothing waits, take no more."""
@@ -394,41 +450,67 @@ class _LeaseOwner(WorkOwner):
     def lost_leases(self, work: Sequence[Work]) -> Collection[str]:
         seconds = lease_seconds(self._deadline)
         gone: list[str] = []
-        for token, ids in self._by_token(item.id for item in work):
+        for token, ids in self._by_token(dict.fromkeys(self._item_of(item.id) for item in work)):
             gone += self._services.queue.start(token, ids, seconds)
         if gone:
             log.warning(
                 "taken over by another process meanwhile: %s", ", ".join(gone), extra={"is_event": True}
             )
         self._forget(gone)
-        return gone
+        return [item.id for item in work if self._item_of(item.id) not in self._open]
 
     def hand_back(self, work: Sequence[Work]) -> Collection[str]:
         ids = [item.id for item in work]
-        for token, some in self._by_token(ids):
-            self._services.queue.release(token, some)
-        self._forget(ids)
+        self._release(ids)
+        for item_id in ids:
+            if group := self._groups.get(self._group_of.get(item_id, "")):
+                group.open.discard(item_id)
+                group.is_handed_back = True
+        self._settle()
         return ids
 
     def on_stored(self, results: Sequence[Result]) -> None:
         # An answer without data is an answer: enqueue-secondary asks again when that may have changed.
         fine = (Status.SUCCESS, Status.FRESH, Status.NO_DATA)
         for done in results:
-            if done.status is Status.NO_DATA:
-                self._failures.add(done.work.id, done.error or "")
+            work_id = done.work.id
+            if group := self._groups.get(self._group_of.get(work_id, "")):
+                group.open.discard(work_id)
+                if done.status in fine:
+                    group.is_answered = True
+                else:
+                    group.failed.append(done)
+            elif done.status is Status.NO_DATA:  # in a group it is ordinary: not every member is traded
+                self._failures.add(work_id, done.error or "")
         self.finish([done.work.id for done in results if done.status in fine])
         self._fail(
             (Failure(done.work.id, done.error or done.status.value, done.final, done.fault), done.answers)
             for done in results
             if done.status not in fine
         )
+        self._settle()
 
     def on_store_failed(self, results: Sequence[Result], error: str) -> None:
-        by_id = {done.work.id: Failure(done.work.id, error, fault=Fault.NOBODY) for done in results}
+        ids = dict.fromkeys(self._item_of(done.work.id) for done in results)
+        by_id = {item_id: Failure(item_id, error, fault=Fault.NOBODY) for item_id in ids}
         self._failures.record_unsaved(
-            [(token, by_id[item_id]) for token, ids in self._by_token(by_id) for item_id in ids]
+            [(token, by_id[item_id]) for token, some in self._by_token(by_id) for item_id in some]
         )
         self._forget(by_id)
+
+    def _settle(self) -> None:
+        """Complete the groups whose work has all its results: hand back what others have to go on with, fail
+        what brought nothing."""
+        for group_id, group in list(self._groups.items()):
+            if group.open:
+                continue
+            if group.is_handed_back:
+                self._release([group_id])
+                self._forget([group_id])
+            elif group.failed and not group.is_answered:
+                self._fail([group.failure(group_id)])
+            else:
+                self.finish([group_id])
 
     def _fail(self, failures: Iterable[tuple[Failure, int]]) -> None:
         by_id = {failure.id: (failure, answers) for failure, answers in failures}
@@ -444,8 +526,16 @@ class _LeaseOwner(WorkOwner):
 
     def release(self) -> None:
         """Hand back what is left; no attempt is counted."""
-        for token, ids in self._by_token(sorted(self._open)):
-            self._services.queue.release(token, ids)
+        self._release(sorted(self._open))
+
+    def _release(self, ids: Iterable[str]) -> None:
+        for token, some in self._by_token(ids):
+            self._services.queue.release(token, some)
+            self._forget(some)
+
+    def _item_of(self, work_id: str) -> str:
+        """Return the id of the item that work belongs to."""
+        return self._group_of.get(work_id, work_id)
 
     def _by_token(self, ids: Iterable[str]) -> list[tuple[str, list[str]]]:
         """Return the ids of each lease. Ids that are not owned any more are left out."""
@@ -458,3 +548,4 @@ class _LeaseOwner(WorkOwner):
     def _forget(self, ids: Iterable[str]) -> None:
         for item_id in ids:
             self._open.pop(item_id, None)
+            self._groups.pop(item_id, None)

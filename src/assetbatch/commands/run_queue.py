@@ -19,7 +19,7 @@ from assetbatch.domain.endings import ending_in_words
 from assetbatch.domain.formatting import listed
 from assetbatch.domain.records import Command, EndReason
 from assetbatch.domain.results import CycleResult
-from assetbatch.domain.work import without_days
+from assetbatch.domain.work import GROUP_PREFIX, without_days
 from assetbatch.errors import RedisError
 from assetbatch.refresh.progress import Progress
 from assetbatch.services import Services
@@ -40,10 +40,7 @@ def run_queue(
     """
     result = new_result(services, Command.RUN_QUEUE)
     if dry_run:
-        from assetbatch.commands.common import known_work, plan_lines
-
-        work, lines = known_work(services, services.queue.peek(DRY_RUN_ITEMS))
-        return planned(result, plan_lines(services, services.entitlements(), work) + lines)
+        return planned(result, _plan(services))
     max_runs = services.config.queue.max_concurrency
     with services.locks.hold(Command.RUN_QUEUE, lease_seconds(deadline), max_runs) as held:
         if not held:
@@ -78,6 +75,22 @@ def run_queue(
                 with suppress(RedisError):
                     _log_dead_letters(services, state.now_ms)
     return result
+
+
+def _plan(services: Services) -> list[str]:
+    """Return what a start would do with the first items that wait now."""
+    from assetbatch.commands.common import known_work, plan_lines
+
+    services.load_members()
+    known = services.entitlements()
+    ids = services.queue.peek(DRY_RUN_ITEMS)
+    work, gone = known_work(services, [item_id for item_id in ids if not item_id.startswith(GROUP_PREFIX)])
+    for group_id in (item_id for item_id in ids if item_id.startswith(GROUP_PREFIX)):
+        from assetbatch.domain.groups import parse_group, work_of
+
+        if group := parse_group(group_id):
+            work += work_of(group, services.config.members, known, services.now_ms())
+    return plan_lines(services, known, work) + gone
 
 
 def _log_dead_letters(services: Services, now_ms: int) -> None:

@@ -457,6 +457,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, dict=True):  # dict: for
         return self.priority_assets + self.secondary_assets
 
     @cached_property
+    def members_by_symbol(self) -> Mapping[str, Asset]:
+        """The members of rules by their symbols."""
+        return {asset.symbol: asset for asset in self.members}
+
+    @cached_property
     def assets_by_symbol(self) -> Mapping[str, Asset]:
         """All assets by their symbols."""
         return {asset.symbol: asset for asset in self.assets}

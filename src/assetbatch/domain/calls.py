@@ -93,7 +93,7 @@ def choose_calls(
     price = WorkKind.PRICE  # looked up once: thousands of assets have a price
     ordered = sorted(work, key=lambda item: item.kind is not price)
     for position, item in enumerate(ordered):
-        key = _shared_call(item.asset, known, now_ms) if item.kind is price else None
+        key = shared_call(item.asset, known, now_ms) if item.kind is price else None
         if key:
             shared.setdefault(key, []).append((position, item))
         else:
@@ -116,7 +116,7 @@ def choose_calls(
     return [call for _, call in sorted(drafts, key=lambda draft: draft[0])]
 
 
-def _shared_call(asset: Asset, known: Entitlements, now_ms: int) -> tuple[object, ...] | None:
+def shared_call(asset: Asset, known: Entitlements, now_ms: int) -> tuple[object, ...] | None:
     """Return the key of the call that brings the price of this asset along with others, or None if none
     does."""
     asset_type, ticker = asset.asset_type, asset.polygon_ticker
@@ -136,7 +136,7 @@ def _shared_call(asset: Asset, known: Entitlements, now_ms: int) -> tuple[object
 
 def shares_calls(assets: Iterable[Asset], known: Entitlements, now_ms: int) -> bool:
     """Return whether one call can serve several of these assets, so that they are worth taking together."""
-    return any(_shared_call(asset, known, now_ms) for asset in assets)
+    return any(shared_call(asset, known, now_ms) for asset in assets)
 
 
 def _ranges_of(
