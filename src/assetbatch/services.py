@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from assetbatch.state.dead_processes import DeadProcesses
     from assetbatch.state.entitlement_store import EntitlementStore
     from assetbatch.state.events import Events
+    from assetbatch.state.reference_store import ReferenceStore
     from assetbatch.state.spare_calls import SpareCalls
 
 log = logging.getLogger("assetbatch")
@@ -301,8 +302,19 @@ class Services:
         from assetbatch.state.entitlement_store import EntitlementStore
 
         return EntitlementStore(
-            self.redis, self.keys, f"{self._fingerprint}:{self.config.rate_limiting.tier}"
+            self.redis, self.keys, self._plan, with_special_days=self.config.follows_exchange
         )
+
+    @cached_property
+    def reference_store(self) -> ReferenceStore:
+        """When reference data were asked for with this plan."""
+        from assetbatch.state.reference_store import ReferenceStore
+
+        return ReferenceStore(self.redis, self.keys, self._plan)
+
+    @property
+    def _plan(self) -> str:
+        return f"{self._fingerprint}:{self.config.rate_limiting.tier}"
 
     @cached_property
     def events(self) -> Events:
@@ -324,10 +336,17 @@ class Services:
         )
 
     def entitlements(self) -> Entitlements:
-        """Return what may be asked: what the tier promises, and what the provider has shown and refused."""
+        """Return what may be asked: what the tier promises, and what the provider has shown and refused.
+
+        The days of the exchange that the provider lists come along, and hold for the whole process.
+        """
         from assetbatch.domain.entitlements import Entitlements
 
         remembered = self.entitlement_store.load()
+        if remembered.special_days is not None:
+            from assetbatch.domain.market_hours import set_listed_days
+
+            set_listed_days(remembered.special_days)
         return Entitlements(
             end_of_day=self.config.tier.delay_minutes > 0,
             restrictions=remembered.restrictions,

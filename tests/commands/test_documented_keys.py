@@ -12,6 +12,7 @@ import pytest
 from assetbatch.domain.asset_classes import AssetType
 from assetbatch.domain.entitlements import Restriction
 from assetbatch.domain.queueing import CallKind, Failure, Lane
+from assetbatch.domain.references import Asked
 from assetbatch.state.connection import RedisClient
 from assetbatch.state.queue import Lease
 from assetbatch.state.window import Grant
@@ -75,6 +76,8 @@ def everything_used(world: World) -> Iterator[RedisClient]:
         services.entitlement_store.remember(
             known.refused(Restriction.TODAY, AssetType.FOREX, "no", services.now_ms(), ticker="C:ANY")
         )
+        services.reference_store.remember("holidays", Asked(services.now_ms()))
+        services.reference_store.keep_special_days({})
         with services.locks.hold("run_queue", 60), services.locks.hold("run_priority", 60):
             yield services.redis
 

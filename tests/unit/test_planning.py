@@ -36,6 +36,7 @@ from assetbatch.domain.status import Status
 from assetbatch.domain.units import DAY_MS as DAY
 from assetbatch.domain.work import PAGES, Work, WorkId, WorkKind, days_range, parse_work_id
 
+KINDS = [kind for kind in WorkKind if kind is not WorkKind.REFERENCE]
 FREE = Entitlements(end_of_day=True)
 PAID = Entitlements(end_of_day=False)
 MINUTE = 60_000
@@ -453,9 +454,7 @@ def plannings(
             coverage=tuple(record((), news)),
         )
     kinds = draw(
-        st.lists(
-            st.tuples(st.sampled_from(ASSETS), st.sampled_from(WorkKind), st.integers(0, 90)), max_size=12
-        )
+        st.lists(st.tuples(st.sampled_from(ASSETS), st.sampled_from(KINDS), st.integers(0, 90)), max_size=12)
     )
     work: dict[str, Work] = {}
     for asset, kind, ago in kinds:
@@ -674,8 +673,19 @@ def test_a_work_id_says_what_it_asks_for() -> None:
 
 @given(
     st.text(st.sampled_from("AB:/ 1-") | st.characters(categories=["L", "N", "P", "S"]), min_size=1)
-    | st.sampled_from(["bars:A", "price:A", "history:A:2026-01-01:2026-01-02", "history:A", "price:bars:A"]),
-    st.sampled_from(WorkKind),
+    | st.sampled_from(
+        [
+            "bars:A",
+            "price:A",
+            "history:A:2026-01-01:2026-01-02",
+            "history:A",
+            "price:bars:A",
+            "reference:A",
+            "reference:holidays",
+            "reference:listing:A",
+        ]
+    ),
+    st.sampled_from(KINDS),
 )
 def test_an_id_means_the_same_work_whatever_the_symbol_holds(symbol: str, kind: WorkKind) -> None:
     days = (date(2024, 11, 1), date(2024, 12, 4)) if kind in PAGES else (None, None)

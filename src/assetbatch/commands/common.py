@@ -6,6 +6,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING, NamedTuple
 
 from assetbatch.deadline import Deadline
 from assetbatch.domain.assets import Asset
@@ -20,7 +21,7 @@ from assetbatch.domain.ranges import asked_in_larger, wanted_once_more
 from assetbatch.domain.records import Started
 from assetbatch.domain.results import AssetReport, CycleResult
 from assetbatch.domain.status import Status
-from assetbatch.domain.work import Work, WorkKind, parse_work_id
+from assetbatch.domain.work import GROUP_PREFIX, Work, WorkKind, is_reference, parse_work_id
 from assetbatch.errors import UnreachableError
 from assetbatch.refresh.batch import BatchReport, WorkChunk
 from assetbatch.refresh.endpoints import describe
@@ -29,6 +30,10 @@ from assetbatch.refresh.interpretation import Result
 from assetbatch.refresh.progress import Progress
 from assetbatch.refresh.reporter import Reporter
 from assetbatch.services import Services
+
+if TYPE_CHECKING:  # few starts meet any
+    from assetbatch.domain.groups import Group
+    from assetbatch.domain.references import Reference
 
 log = logging.getLogger("assetbatch")
 
@@ -67,18 +72,48 @@ def ask_again(
     return {**stored, **services.store.load(coarse)}
 
 
-def known_work(services: Services, ids: Sequence[str]) -> tuple[list[Work], list[str]]:
-    """Return the work that queue ids stand for, and the ids whose asset is not in the configuration (any
-    more)."""
+class KnownWork(NamedTuple):
+    """What ids of the queue stand for: work, groups of members, calls for reference data, and the ids of none
+    of them, which have no use with this configuration (any more)."""
+
+    work: list[Work]
+    groups: list[Group]
+    references: list[Reference]
+    gone: list[str]
+
+
+def known_work(services: Services, ids: Sequence[str]) -> KnownWork:
+    """Return what ids of the queue stand for."""
     by_symbol = services.config.assets_by_symbol
-    work, gone = [], []
+    work: list[Work] = []
+    groups: list[Group] = []
+    references: list[Reference] = []
+    gone: list[str] = []
+    if of_references := [item_id for item_id in ids if is_reference(item_id)]:
+        from assetbatch.refresh.references import wanted_references
+
+        references, gone = wanted_references(services, of_references)
+        ids = [item_id for item_id in ids if not is_reference(item_id)]
+    if of_groups := [item_id for item_id in ids if item_id.startswith(GROUP_PREFIX)]:
+        from assetbatch.domain.groups import parse_group
+
+        groups = [group for group in map(parse_group, of_groups) if group]
+        gone += [item_id for item_id in of_groups if parse_group(item_id) is None]
+        ids = [item_id for item_id in ids if not item_id.startswith(GROUP_PREFIX)]
     for item_id in ids:
         parsed = parse_work_id(item_id)
         if parsed.symbol in by_symbol:
             work.append(Work(by_symbol[parsed.symbol], *parsed[1:]))
         else:
             gone.append(item_id)
-    return work, gone
+    return KnownWork(work, groups, references, gone)
+
+
+def group_work(services: Services, known: Entitlements, group: Group) -> list[Work]:
+    """Return the prices that a group of members stands for now."""
+    from assetbatch.domain.groups import work_of
+
+    return work_of(group, services.config.members, known, services.now_ms())
 
 
 def enqueue(services: Services, result: CycleResult, items: Sequence[tuple[str, Lane]]) -> None:
@@ -109,6 +144,23 @@ def bars_left(services: Services, known: Entitlements, stored: Mapping[str, Stor
         for symbol, of_symbol in stored.items()
         if bars_to_queue(by_symbol[symbol], of_symbol, known, now_ms)
     ]
+
+
+def enqueue_references(services: Services, result: CycleResult, references: Sequence[Reference]) -> None:
+    """Queue calls for reference data. They go after all prices, and before pages of the past, some of which
+    they make needless."""
+    enqueue(services, result, [(reference.id, Lane.BARS) for reference in references])
+
+
+def references_left(services: Services) -> list[Reference]:
+    """Return the calls for reference data that are due."""
+    if (
+        not services.config.follows_exchange and not services.config.enabled_rules
+    ):  # nothing of them is loaded
+        return []
+    from assetbatch.refresh.references import due_references
+
+    return due_references(services, services.now_ms())
 
 
 def load_chunk(services: Services, result: CycleResult, work: Sequence[Work]) -> tuple[WorkChunk, list[Work]]:
@@ -206,9 +258,14 @@ def raise_if_down(reports: Sequence[BatchReport]) -> None:
     )
 
 
-def plan_lines(services: Services, known: Entitlements, work: Sequence[Work]) -> list[str]:
-    """Return a line for each call that would be made for this work now, and for each work that needs none,
-    with the reason."""
+def plan_lines(
+    services: Services,
+    known: Entitlements,
+    work: Sequence[Work],
+    references: Sequence[Reference] = (),
+) -> list[str]:
+    """Return a line for each call that would be made for this now, and for each work that needs none, with
+    the reason."""
     now_ms = services.now_ms()
     stored = services.store.load([item.asset.symbol for item in work])
     verdicts = {item.id: assess(item, stored.get(item.asset.symbol), known, now_ms) for item in work}
@@ -217,5 +274,12 @@ def plan_lines(services: Services, known: Entitlements, work: Sequence[Work]) ->
     for call in choose_calls(due, stored, known, now_ms):
         reasons = dict.fromkeys(verdicts[item.id].why.text for item in call.work)
         lines.append(f"call {len(lines) + 1}: {describe(call)} ({'; '.join(reasons)})")
+    if references:
+        from assetbatch.refresh.references import describe_reference
+
+        lines += [
+            f"call {number}: {describe_reference(reference)} (it is due)"
+            for number, reference in enumerate(references, len(lines) + 1)
+        ]
     lines += [f"no call: {item_id} ({v.why.text})" for item_id, v in verdicts.items() if not v.due]
     return lines

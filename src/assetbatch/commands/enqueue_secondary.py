@@ -13,7 +13,9 @@ from assetbatch.commands.common import (
     bars_left,
     enqueue,
     enqueue_bars,
+    enqueue_references,
     load,
+    references_left,
     symbols,
     unregistered,
 )
@@ -54,8 +56,9 @@ CLOCKS_APART_MS = MINUTE_MS
 def enqueue_secondary(
     services: Services, deadline: Deadline, progress: Progress, *, dry_run: bool = False
 ) -> CycleResult:
-    """Put every enabled secondary asset that is due into the queue, once; then the bars that snapshots have
-    left behind; then, as far as half of the queue is free, pages of the past that are missing."""
+    """Put every enabled secondary asset that is due into the queue, once; then the reference data that are
+    due, and the bars that snapshots have left behind; then, as far as half of the queue is free, pages of the
+    past that are missing."""
     result = new_result(services, Command.ENQUEUE_SECONDARY)
     known = services.entitlements()
     if dry_run:
@@ -91,6 +94,7 @@ def enqueue_due(services: Services, result: CycleResult, known: Entitlements) ->
     with services.queue.derived():
         enqueue(services, result, price_items(services, due, stored, known))
         fresh = {report.symbol for report in rest}
+        enqueue_references(services, result, references_left(services))
         enqueue_bars(services, result, known, {s: stored[s] for s in stored if s in fresh})
         result.enqueued += enqueue_missing_pages(services, services.config.assets, stored, known)
     if was_emptied:
@@ -107,10 +111,11 @@ def _plan(services: Services, known: Entitlements) -> list[str]:
     fresh = {report.symbol for report in rest}
     bars = bars_left(services, known, {symbol: one for symbol, one in stored.items() if symbol in fresh})
     pages = missing_pages(services, assets, stored, known)
-    queued = services.queue.known([item.id for item in (*bars, *pages)])
+    single = [*(one.id for one in references_left(services)), *(item.id for item in bars)]
+    queued = services.queue.known([*single, *(item.id for item in pages)])
     items = price_items(services, due, stored, known)
-    lines = [f"enqueue {item_id} as {lane.value.upper()}" for item_id, lane in items]
-    lines += [f"enqueue {item.id}" for item in bars if item.id not in queued]
+    lines = [f"enqueue {item_id} as {lane}" for item_id, lane in items]
+    lines += [f"enqueue {item_id}" for item_id in single if item_id not in queued]
     if new := sum(item.id not in queued for item in pages):
         lines.append(f"enqueue {plural(new, 'page')} of the past")
     return lines

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -11,6 +12,8 @@ from assetbatch.commands.common import (
     account,
     asset_report,
     enqueue_bars,
+    enqueue_references,
+    group_work,
     known_work,
     load_chunk,
     raise_if_down,
@@ -26,9 +29,9 @@ from assetbatch.domain.metrics import CallMade
 from assetbatch.domain.models import SNAPSHOT_TICKERS, StoredAsset
 from assetbatch.domain.queueing import Denied, Empty, Failure, FailureOutcome, Fault
 from assetbatch.domain.records import EndReason, Started
-from assetbatch.domain.results import CycleResult
+from assetbatch.domain.results import AssetReport, CycleResult
 from assetbatch.domain.status import Status
-from assetbatch.domain.work import GROUP_PREFIX, Work, WorkKind, parse_work_id, without_days
+from assetbatch.domain.work import Work, WorkKind, parse_work_id, without_days
 from assetbatch.refresh.batch import BatchReport, WorkChunk, WorkOwner, held_result
 from assetbatch.refresh.engine import BatchRun, Engine
 from assetbatch.refresh.inflight import calls_at_once
@@ -38,6 +41,12 @@ from assetbatch.refresh.progress import Progress
 from assetbatch.services import Services
 from assetbatch.state.process_id import new_id
 from assetbatch.state.queue import Lease, Queue
+from assetbatch.state.window import Grant
+
+if TYPE_CHECKING:  # few starts meet any
+    from assetbatch.domain.groups import Group
+    from assetbatch.domain.references import Reference
+    from assetbatch.refresh.references.run import ReferenceResult
 
 log = logging.getLogger("assetbatch")
 
@@ -108,6 +117,7 @@ class QueueRun:
         self._calls_at_once = calls_at_once(services.config.call_limit)
         self._outages = 0
         self._stored: dict[str, StoredAsset] = {}
+        self._references: list[Reference] = []
         self.reports: list[BatchReport] = []
         """What each batch has done."""
         self._ended: tuple[EndReason, Denied | None] = EndReason.OUT_OF_TIME, None
@@ -118,8 +128,7 @@ class QueueRun:
         try:
             self._end(EndReason.OUT_OF_TIME)
             while lease := self._take_with_slot():
-                reason = self._reason_to_end(self._work(lease))
-                if reason:
+                if reason := self._work(lease):
                     self._end(reason)
                     break
             if self._deadline.stopped:
@@ -178,41 +187,62 @@ class QueueRun:
             return 1
         return min(SNAPSHOT_TICKERS, -(-self._engine.time.calls_that_fit // self._calls_at_once))
 
-    def _work(self, lease: Lease) -> BatchReport:
+    def _work(self, lease: Lease) -> EndReason | None:
         """Work a lease and, if calls run in parallel, further ones beside it. Finish each item, fail it or
-        hand it back."""
+        hand it back. Return why the run ends after it, or None if it goes on."""
         self._stored.clear()
-        owner = _LeaseOwner(self._services, self._deadline, self._failures)
+        self._references.clear()
+        owner = _LeaseOwner(self._services, self._deadline, self._failures, self._result)
         owner.hold(lease)
+        grant = lease.grant
         try:
-            with self._engine.begin(QUEUE, owner, lease.grant) as batch:
-                batch.add(self._chunk([lease], owner))
-                batch.start_calls()
-                while (chunk := self._next_chunk(batch, owner)) or batch.complete_next():
-                    if chunk:
-                        batch.add(chunk)
-                    batch.start_calls()
-            report = batch.report()
-            self._complete(report, owner)
-            return report
+            chunk = self._chunk([lease], owner)
+            if chunk.work or not self._references:
+                report, grant = self._work_chunk(chunk, owner, grant), None
+                if reason := self._reason_to_end(report):
+                    return reason
+            if self._references:
+                return self._reason_to_end(self._ask_references(owner, grant))
+            return None
         finally:
             owner.release()
+
+    def _work_chunk(self, chunk: WorkChunk, owner: _LeaseOwner, grant: Grant | None) -> BatchReport:
+        with self._engine.begin(QUEUE, owner, grant) as batch:
+            batch.add(chunk)
+            batch.start_calls()
+            while (more := self._next_chunk(batch, owner)) or batch.complete_next():
+                if more:
+                    batch.add(more)
+                batch.start_calls()
+        report = batch.report()
+        self._complete(report, owner)
+        return report
+
+    def _ask_references(self, owner: _LeaseOwner, grant: Grant | None) -> BatchReport:
+        """Ask for the reference data of these leases, after all work on assets."""
+        from assetbatch.refresh.references.run import ReferenceRun
+
+        report = ReferenceRun(self._services, self._engine, owner).ask(self._references, grant)
+        self.reports.append(report)
+        account(self._result, report)
+        return report
 
     def _next_chunk(self, batch: BatchRun, owner: _LeaseOwner) -> WorkChunk | None:
         """Take further leases once a call for all work is in flight: they are prepared meanwhile. Each call
         acquires its own slot."""
-        if self._calls_at_once == 1 or not batch.wants_work:
+        if self._calls_at_once == 1 or self._references or not batch.wants_work:
             return None
         leases = owner.take_more(self._calls_at_once, self._calls_in_turn())
         return self._chunk(leases, owner) if leases else None
 
     def _chunk(self, leases: Sequence[Lease], owner: _LeaseOwner) -> WorkChunk:
         """Return the work of these leases. Remove from the queue what the engine cannot work."""
-        ids = [item.id for lease in leases for item in lease.items]
-        groups = [item_id for item_id in ids if item_id.startswith(GROUP_PREFIX)]
-        work, gone = known_work(self._services, [item_id for item_id in ids if item_id not in groups])
-        for group_id in groups:
-            work += self._work_of_group(group_id, owner)
+        found = known_work(self._services, [item.id for lease in leases for item in lease.items])
+        work, gone = found.work, found.gone
+        self._references += found.references
+        for group in found.groups:
+            work += self._work_of_group(group, owner)
         if gone:
             names = ", ".join(gone)
             log.warning(
@@ -228,16 +258,11 @@ class QueueRun:
         self._stored.update(chunk.stored)
         return chunk
 
-    def _work_of_group(self, group_id: str, owner: _LeaseOwner) -> list[Work]:
+    def _work_of_group(self, group: Group, owner: _LeaseOwner) -> list[Work]:
         """Return the prices that a group stands for. One that stands for none any more leaves the queue."""
-        from assetbatch.domain.groups import parse_group, work_of
-
-        group, services = parse_group(group_id), self._services
-        members = services.config.members
-        work = work_of(group, members, self._known, services.now_ms()) if group else []
-        work = owner.expand(group_id, work)
+        work = owner.expand(group.id, group_work(self._services, self._known, group))
         if not work:
-            owner.finish([group_id])
+            owner.finish([group.id])
         return work
 
     def _complete(self, report: BatchReport, owner: _LeaseOwner) -> None:
@@ -298,7 +323,8 @@ class QueueRun:
         None, if several items have failed: then no item is at fault. One that failed alone may be, and would
         keep all others waiting as the first of every run: the next item is a witness for or against it.
         """
-        failed = sum(done.status is Status.FAILED for done in report.results)
+        statuses = [one.status for one in report.results] + [one.status for one in report.references]
+        failed = statuses.count(Status.FAILED)
         return WITNESSES + (self._engine.answers > 0) if failed == 1 else 0
 
 
@@ -380,8 +406,8 @@ class _Failures:
             level = logging.INFO if quietly or is_said else logging.WARNING
             # Each run works other items: what fails for the same reason is the same failure.
             extra: dict[str, object] = {"symbols": list(map(without_days, ids)), "key": words}
-            if len(ids) == 1:
-                extra["symbol"] = parse_work_id(ids[0]).symbol
+            if len(ids) == 1 and (symbol := parse_work_id(ids[0]).symbol):
+                extra["symbol"] = symbol
             log.log(level, "%s: %s", listed(ids), words, extra=extra)
 
 
@@ -409,8 +435,11 @@ class _LeaseOwner(WorkOwner):
     An item is a piece of work, or a group, which is complete with the last of its work.
     """
 
-    def __init__(self, services: Services, deadline: Deadline, failures: _Failures) -> None:
+    def __init__(
+        self, services: Services, deadline: Deadline, failures: _Failures, result: CycleResult
+    ) -> None:
         self._services = services
+        self._result = result
         self._failures = failures
         self._deadline = deadline
         self._open: dict[str, str] = {}
@@ -448,16 +477,22 @@ class _LeaseOwner(WorkOwner):
         return leases
 
     def lost_leases(self, work: Sequence[Work]) -> Collection[str]:
+        self.start([*dict.fromkeys(self._item_of(item.id) for item in work)])
+        return [item.id for item in work if self._item_of(item.id) not in self._open]
+
+    def start(self, ids: Sequence[str]) -> Collection[str]:
+        """Count an attempt of these items, whose call goes out now. Return those that somebody else has taken
+        over."""
         seconds = lease_seconds(self._deadline)
         gone: list[str] = []
-        for token, ids in self._by_token(dict.fromkeys(self._item_of(item.id) for item in work)):
-            gone += self._services.queue.start(token, ids, seconds)
+        for token, some in self._by_token(ids):
+            gone += self._services.queue.start(token, some, seconds)
         if gone:
             log.warning(
                 "taken over by another process meanwhile: %s", ", ".join(gone), extra={"is_event": True}
             )
         self._forget(gone)
-        return [item.id for item in work if self._item_of(item.id) not in self._open]
+        return gone
 
     def hand_back(self, work: Sequence[Work]) -> Collection[str]:
         ids = [item.id for item in work]
@@ -489,6 +524,26 @@ class _LeaseOwner(WorkOwner):
             if done.status not in fine
         )
         self._settle()
+
+    def on_reference(self, result: ReferenceResult) -> None:
+        """Complete the item of a call for reference data. What the plan refuses is remembered, so that its
+        item has no use any more."""
+        enqueue_references(self._services, self._result, result.follows)
+        if result.status in (Status.SUCCESS, Status.NOT_ENTITLED):
+            self.finish([result.reference.id])
+        else:
+            final = result.status is Status.NOT_FOUND
+            failure = Failure(result.reference.id, result.detail, final, result.fault)
+            self._fail([(failure, result.answers)])
+        if result.status is not Status.NOT_ENTITLED:
+            self._result.assets.append(
+                AssetReport(
+                    symbol=result.reference.name,
+                    status=result.status,
+                    kind=WorkKind.REFERENCE,
+                    detail=result.detail or None,
+                )
+            )
 
     def on_store_failed(self, results: Sequence[Result], error: str) -> None:
         ids = dict.fromkeys(self._item_of(done.work.id) for done in results)

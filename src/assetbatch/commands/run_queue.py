@@ -19,7 +19,7 @@ from assetbatch.domain.endings import ending_in_words
 from assetbatch.domain.formatting import listed
 from assetbatch.domain.records import Command, EndReason
 from assetbatch.domain.results import CycleResult
-from assetbatch.domain.work import GROUP_PREFIX, without_days
+from assetbatch.domain.work import without_days
 from assetbatch.errors import RedisError
 from assetbatch.refresh.progress import Progress
 from assetbatch.services import Services
@@ -79,18 +79,13 @@ def run_queue(
 
 def _plan(services: Services) -> list[str]:
     """Return what a start would do with the first items that wait now."""
-    from assetbatch.commands.common import known_work, plan_lines
+    from assetbatch.commands.common import group_work, known_work, plan_lines
 
     services.load_members()
     known = services.entitlements()
-    ids = services.queue.peek(DRY_RUN_ITEMS)
-    work, gone = known_work(services, [item_id for item_id in ids if not item_id.startswith(GROUP_PREFIX)])
-    for group_id in (item_id for item_id in ids if item_id.startswith(GROUP_PREFIX)):
-        from assetbatch.domain.groups import parse_group, work_of
-
-        if group := parse_group(group_id):
-            work += work_of(group, services.config.members, known, services.now_ms())
-    return plan_lines(services, known, work) + gone
+    found = known_work(services, services.queue.peek(DRY_RUN_ITEMS))
+    work = [*found.work, *(work for group in found.groups for work in group_work(services, known, group))]
+    return plan_lines(services, known, work, found.references) + found.gone
 
 
 def _log_dead_letters(services: Services, now_ms: int) -> None:

@@ -20,7 +20,7 @@ from assetbatch.config.symbols import Symbol, derive
 from assetbatch.config.tables import TableMappings
 from assetbatch.config.urls import ApiUrl, DatabaseUrl, HttpUrl, RedisUrl
 from assetbatch.config.wording import named
-from assetbatch.domain.asset_classes import AssetType, examples_in_words, ticker_pattern
+from assetbatch.domain.asset_classes import AssetType, class_of_type, examples_in_words, ticker_pattern
 from assetbatch.domain.assets import Asset
 from assetbatch.domain.bar_sizes import BarSize, DerivedSize
 from assetbatch.domain.queueing import CallLimit
@@ -445,6 +445,14 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, dict=True):  # dict: for
     def assets(self) -> tuple[Asset, ...]:
         """All assets that are kept fresh, the priority assets first."""
         return self.enabled_priority_assets + self.enabled_secondary_assets
+
+    @cached_property
+    def follows_exchange(self) -> bool:
+        """Whether an asset, or a rule, follows the days of the stock exchange."""
+        written = (*self.enabled_priority_assets, *self.secondary_assets)
+        types = {asset.asset_type for asset in written if asset.enabled}
+        types.update(rule.every for rule in self.enabled_rules)
+        return any(class_of_type(asset_type).has_trading_days for asset_type in types)
 
     @property
     def configured_symbols(self) -> tuple[str, ...]:

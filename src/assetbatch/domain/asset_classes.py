@@ -100,6 +100,11 @@ class AssetClass(msgspec.Struct, frozen=True, kw_only=True):
         """Whether its market has neither closing hours nor holidays."""
         return self.sessions is None
 
+    @property
+    def has_trading_days(self) -> bool:
+        """Whether its market follows the days of the stock exchange."""
+        return isinstance(self.sessions, TradingDays)
+
     def has_ticker(self, ticker: str) -> bool:
         """Return whether a ticker begins like one of this class."""
         if not self.prefix:

@@ -22,6 +22,8 @@ class WorkKind(StrEnum):
     """A page of bars of the past."""
     VERIFY = "verify"
     """A page of stored bars that is asked for again, to be compared. It is never in the queue."""
+    REFERENCE = "reference"
+    """Reference data, of an asset or of none: a `Reference`, and no `Work`."""
 
 
 PAGES = (WorkKind.HISTORY, WorkKind.VERIFY)
@@ -60,7 +62,7 @@ class Work(msgspec.Struct, frozen=True, gc=False):
 
 
 class WorkId(NamedTuple):
-    """What the id of an item says."""
+    """What the id of an item says. The symbol is empty for reference data of a market."""
 
     symbol: str
     kind: WorkKind
@@ -75,6 +77,11 @@ def parse_work_id(work_id: str) -> WorkId:
         return WorkId(work_id, WorkKind.PRICE)
     if kind in ("price", "bars"):
         return WorkId(rest, WorkKind(kind))
+    if is_reference(work_id):
+        from assetbatch.domain.references import parse_reference
+
+        reference = parse_reference(work_id)
+        return WorkId(reference.symbol if reference else "", WorkKind.REFERENCE)
     if kind in PAGES and rest.count(":") >= 2:
         symbol, first, last = rest.rsplit(":", 2)
         try:
@@ -82,6 +89,11 @@ def parse_work_id(work_id: str) -> WorkId:
         except ValueError:
             pass
     return WorkId(work_id, WorkKind.PRICE)
+
+
+def is_reference(work_id: str) -> bool:
+    """Return whether an id stands for reference data, of whatever version."""
+    return work_id.startswith("reference:")
 
 
 def without_days(work_id: str) -> str:

@@ -17,7 +17,7 @@ from assetbatch.domain.models import SNAPSHOT_TICKERS
 from assetbatch.domain.queueing import LONGEST_CALL_SECONDS
 from assetbatch.domain.refusals import RefusalKind
 from assetbatch.domain.units import MINUTE_MS
-from assetbatch.provider.answers import BarsAnswer, MarketStatus, PreviousDay, PricesAnswer
+from assetbatch.provider.answers import BarsAnswer, ListedDays, MarketStatus, PreviousDay, PricesAnswer
 from assetbatch.provider.bars import decode_bars
 from assetbatch.provider.decoding import Body
 from assetbatch.provider.market_status import decode_market_status
@@ -182,6 +182,12 @@ class ProviderClient:
         Every plan may ask it, so it proves the key.
         """
         return decode_market_status(self._get("/v1/marketstatus/now", deadline_seconds), self._key)
+
+    def holidays(self, *, deadline_seconds: float | None = None) -> ListedDays:
+        """Fetch the holidays and early closes of the stock exchange that are to come."""
+        from assetbatch.provider.holidays import decode_holidays
+
+        return decode_holidays(self._get("/v1/marketstatus/upcoming", deadline_seconds), self._key)
 
     def _bars(
         self,

@@ -6,6 +6,7 @@ Pure: events and moments come in as arguments. The engine asks; the writer store
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -38,6 +39,9 @@ from assetbatch.provider.refusals import Refusal
 from assetbatch.refresh.endpoints.bars import too_old, unended_findings
 from assetbatch.refresh.interpretation import Findings, Page, Result
 from assetbatch.refresh.policy import Policy
+
+if TYPE_CHECKING:
+    from assetbatch.refresh.references.run import ReferenceResult
 
 MAX_UNSAVED_BARS = 20_000
 MAX_UNSAVED_SECONDS = 2.0
@@ -84,11 +88,28 @@ class BatchReport(msgspec.Struct, kw_only=True):
     """What the comparison of stored bars with answers has shown, by symbol."""
     doubted: set[str] = set()
     """The symbols of which so much differs that everything is wanted again."""
+    references: list[ReferenceResult] = []
+    """What became of calls for reference data."""
 
     @property
     def provider_down(self) -> bool:
         """Whether every call found the provider down."""
         return self.outages > 0 and self.answers == 0 and self.outages == self.calls
+
+    def refused(self, refusal: Refusal) -> None:
+        """Note what a refusal says of the provider."""
+        match refusal.kind:
+            case RefusalKind.KEY:
+                self.refused_key, self.key_hint = refusal.message, refusal.hint
+            case RefusalKind.TOO_MANY_CALLS:
+                self.too_many_calls = True
+            case RefusalKind.PROVIDER_DOWN:
+                self.outages += 1
+                self.outage = refusal.message
+                self.outage_hint = refusal.hint
+                self.outage_status = refusal.http_status
+            case _:
+                pass
 
 
 class WorkOwner:
@@ -282,18 +303,7 @@ class Batch:
 
     def refused(self, refusal: Refusal) -> None:
         """Note what a refusal says of the provider; what it means for the work is applied apart."""
-        match refusal.kind:
-            case RefusalKind.KEY:
-                self._report.refused_key, self._report.key_hint = refusal.message, refusal.hint
-            case RefusalKind.TOO_MANY_CALLS:
-                self._report.too_many_calls = True
-            case RefusalKind.PROVIDER_DOWN:
-                self._report.outages += 1
-                self._report.outage = refusal.message
-                self._report.outage_hint = refusal.hint
-                self._report.outage_status = refusal.http_status
-            case _:
-                pass
+        self._report.refused(refusal)
 
     def apply(self, call: Call, findings: Findings) -> None:
         """Take over results, bars and intervals."""

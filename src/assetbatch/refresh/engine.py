@@ -93,6 +93,44 @@ class Engine:
         self.answers = 0
         """How many calls showed that the provider is at work."""
 
+    def call_begins(self, words: str, permits: Permits) -> tuple[Grant, float]:
+        """Let a call use the slot that is held. Return it, and the moment (`monotonic()`) by which the call
+        must have ended."""
+        self.reporter.calling(words)
+        grant, ends_at = permits.use()
+        # Both on the boot clock, which is read when the request goes out: this process may stand still until
+        # then.
+        ends_at = min(ends_at, monotonic() + self.time.until_saving)
+        self.time.call_began()
+        self.calls += 1
+        return grant, ends_at
+
+    def call_ended(self, words: str, refusal: Refusal | None, seconds: float) -> None:
+        """Account for a call that has taken so many seconds. Its slot is completed before."""
+        was_sent = refusal is None or refusal.sent
+        is_at_work = refusal is None or CONSEQUENCES[refusal.kind].at_work
+        outcome = refusal.kind.value if refusal else "ok"
+        self.reporter.called(
+            words, CallMade(self.now_ms(), outcome, seconds, sent=was_sent, answered=is_at_work)
+        )
+        if was_sent:
+            self.time.call_took(seconds)
+        self.answers += is_at_work
+
+    def fault_of(self, refusal: Refusal) -> Fault:
+        """Return whose fault the refusal of a call is that has just ended."""
+        is_cut_short = refusal.kind is RefusalKind.PROVIDER_DOWN and self.time.is_cut_short
+        return Fault.NOBODY if is_cut_short else CONSEQUENCES[refusal.kind].fault
+
+    def block(self, refusal: Refusal) -> None:
+        """Let nobody call for as long as the provider says. Raise RedisError."""
+        until_ms = self.window.block(refusal.retry_after_seconds)
+        blocked = format_duration(until_ms - self.now_ms())
+        self.reporter.too_many_calls(
+            f"the provider says too many calls; nobody calls for {blocked}",
+            hint="does another program use this key? then lower rate_limiting.calls_per_minute",
+        )
+
     def begin(self, policy: Policy, owner: WorkOwner | None = None, grant: Grant | None = None) -> BatchRun:
         """Begin a batch. `grant` is a slot that is held already; it is given back if no call needs it."""
         return BatchRun(self, policy, owner or WorkOwner(), grant)
@@ -214,11 +252,7 @@ class BatchRun:
         if self._redis_error:
             raise self._redis_error
         report = self._batch.report()
-        if report.refused_key:
-            raise KeyRefusedError(
-                f"the provider refuses the API key: {report.refused_key}",
-                hint=report.key_hint,
-            )
+        raise_if_key_refused(report)
         return report
 
     # --- which calls ---
@@ -286,14 +320,8 @@ class BatchRun:
         batch.abandon(lost)
         if lost or not self._permits.is_usable or engine.time.left <= 0:  # the database took its time
             return
-        engine.reporter.calling(endpoint.describe(request.call))
         self._in_flight.prepare()
-        grant, ends_at = self._permits.use()
-        # Both on the boot clock, which is read when the request goes out: this process may stand still until
-        # then.
-        ends_at = min(ends_at, monotonic() + engine.time.until_saving)
-        engine.time.call_began()
-        engine.calls += 1
+        grant, ends_at = engine.call_begins(endpoint.describe(request.call), self._permits)
         batch.begin(request)
         self._in_flight.start(
             request,
@@ -305,19 +333,12 @@ class BatchRun:
         """Take over a call that has ended: complete its slot first, then what it brought."""
         batch, engine = self._batch, self._engine
         request, refusal = completed.request, completed.refusal
-        was_sent = refusal is None or refusal.sent
-        is_at_work = refusal is None or CONSEQUENCES[refusal.kind].at_work
         batch.complete(engine.now_ms())
         try:
-            self._permits.complete(completed.grant, was_sent=was_sent)
+            self._permits.complete(completed.grant, was_sent=refusal is None or refusal.sent)
         except RedisError as error:  # the answer is here: store it, then raise
             self._redis_error = error
-        outcome = refusal.kind.value if refusal else "ok"
-        made = CallMade(engine.now_ms(), outcome, completed.seconds, sent=was_sent, answered=is_at_work)
-        engine.reporter.called(describe(request.call), made)
-        if was_sent:
-            engine.time.call_took(completed.seconds)
-        engine.answers += is_at_work
+        engine.call_ended(describe(request.call), refusal, completed.seconds)
         if refusal:
             engine.proven.clear()
             self._take_refusal(request, refusal)
@@ -360,7 +381,7 @@ class BatchRun:
         endpoint, consequence = endpoint_of(call), CONSEQUENCES[refusal.kind]
         batch.refused(refusal)
         if refusal.kind is RefusalKind.TOO_MANY_CALLS:
-            self._block(refusal)
+            engine.block(refusal)
         shown = endpoint.restriction(call, refusal.kind, now_ms)
         if shown:
             engine.learner.refused(call, shown, refusal.message, now_ms)
@@ -368,12 +389,11 @@ class BatchRun:
                 if self._policy.one_call_each and not endpoint.is_shared:
                     batch.fail(call, Status.POSTPONED, f"{refusal.message} (asked otherwise next time)")
                 return
-        is_cut_short = refusal.kind is RefusalKind.PROVIDER_DOWN and engine.time.is_cut_short
         findings = refusal_findings(
             call,
             batch.of(call),
             refusal,
-            Fault.NOBODY if is_cut_short else consequence.fault,
+            engine.fault_of(refusal),
             engine.answers,
             endpoint.refused_intervals(call, request.page, refusal, now_ms),
         )
@@ -381,11 +401,8 @@ class BatchRun:
         if consequence.ends_batch:
             batch.close("the provider takes no calls now")
 
-    def _block(self, refusal: Refusal) -> None:
-        """Let nobody call for as long as the provider says. Raise RedisError."""
-        until_ms = self._engine.window.block(refusal.retry_after_seconds)
-        blocked = format_duration(until_ms - self._engine.now_ms())
-        self._engine.reporter.too_many_calls(
-            f"the provider says too many calls; nobody calls for {blocked}",
-            hint="does another program use this key? then lower rate_limiting.calls_per_minute",
-        )
+
+def raise_if_key_refused(report: BatchReport) -> None:
+    """Raise KeyRefusedError if the provider refuses the API key."""
+    if report.refused_key:
+        raise KeyRefusedError(f"the provider refuses the API key: {report.refused_key}", hint=report.key_hint)

@@ -3,7 +3,7 @@ while."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
@@ -14,6 +14,9 @@ from assetbatch.domain.units import DAY_MS
 from assetbatch.state.connection import RedisClient, redis_errors
 from assetbatch.state.keys import Keys
 
+if TYPE_CHECKING:
+    from assetbatch.domain.nyse import SpecialDays
+
 _KEPT_MS = 40 * DAY_MS
 
 
@@ -23,6 +26,8 @@ class Remembered(NamedTuple):
     restrictions: list[KnownRestriction]
     observations: list[Observation]
     page_lengths: list[PageLength]
+    special_days: SpecialDays | None = None
+    """The days of the stock exchange that the provider lists; None where they are not asked for."""
 
 
 class _Stored(msgspec.Struct, frozen=True, kw_only=True, rename={"restriction": "lack"}):
@@ -60,8 +65,12 @@ class EntitlementStore:
     """What is known of one plan: a field per restriction or observation and asset class, and per market or
     ticker whose pages may be longer. All methods raise RedisError when Redis cannot be asked."""
 
-    def __init__(self, client: RedisClient, keys: Keys, plan: str) -> None:
+    def __init__(
+        self, client: RedisClient, keys: Keys, plan: str, *, with_special_days: bool = False
+    ) -> None:
+        """`with_special_days`: the days of the stock exchange are loaded in the same round trip."""
         self._client = client
+        self._special_days = keys.special_days if with_special_days else None
         self._former: dict[str, str] = {}
         """Keys of earlier versions, and where what they hold belongs."""
         if keys.has_former:
@@ -80,7 +89,11 @@ class EntitlementStore:
             pipeline.hvals(self._refusals)
             pipeline.hvals(self._sightings)
             pipeline.hvals(self._page_lengths)
-            *former, refusals, sightings, page_lengths = pipeline.execute()
+            if self._special_days:
+                pipeline.get(self._special_days)
+            replies = pipeline.execute()
+            days = replies.pop() if self._special_days else None
+            *former, refusals, sightings, page_lengths = replies
             if any(former):
                 self._move(former)
                 return self.load()
@@ -88,6 +101,7 @@ class EntitlementStore:
             [_decode(text) for text in refusals],
             [msgspec.json.decode(text, type=Observation) for text in sightings],
             [msgspec.json.decode(text, type=PageLength) for text in page_lengths],
+            _days(days) if self._special_days else None,
         )
 
     def remember(self, known: KnownRestriction | Observation | PageLength) -> None:
@@ -115,3 +129,9 @@ class EntitlementStore:
             pipeline.pexpire(key, _KEPT_MS)
             pipeline.delete(old)
         pipeline.execute()
+
+
+def _days(text: str | None) -> SpecialDays:
+    from assetbatch.state.reference_store import decode_special_days  # currencies alone need none of it
+
+    return decode_special_days(text)

@@ -108,6 +108,15 @@ class Keys:
         """Return the key of how long a page of bars may be, by market or ticker."""
         return f"{self._shared}:page_lengths:{plan}"
 
+    def references(self, plan: str) -> str:
+        """Return the key of when reference data were last asked for, by name."""
+        return f"{self.prefix}:references:{plan}"
+
+    @property
+    def special_days(self) -> str:
+        """The days of the stock exchange that the provider lists."""
+        return f"{self.prefix}:special_days"
+
     def lock(self, command: str) -> str:
         """Return the key of the places of those that run a command."""
         return f"{self.prefix}:lock:{_in_keys(command)}"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from assetbatch.domain.formatting import ago, iso, plural
 from assetbatch.domain.queueing import DeadLetter
+from assetbatch.domain.references import parse_reference
 from assetbatch.domain.work import WorkKind, parse_work_id
 
 if TYPE_CHECKING:  # rich is loaded for a table only
@@ -16,6 +17,9 @@ if TYPE_CHECKING:  # rich is loaded for a table only
 def work_in_words(work_id: str) -> str:
     """Return what an item of the queue asks for, such as `history of XAUUSD, 2024-11-01 to 2024-12-04`."""
     symbol, kind, first, last = parse_work_id(work_id)
+    if kind is WorkKind.REFERENCE:
+        reference = parse_reference(work_id)
+        return reference.words if reference else work_id
     days = f", {first} to {last}" if kind is WorkKind.HISTORY else ""
     return f"{kind} of {symbol}{days}"
 
@@ -47,7 +51,7 @@ def document(letter: DeadLetter) -> dict[str, Any]:
     symbol, kind, first, last = parse_work_id(letter.id)
     return {
         "id": letter.id,
-        "symbol": symbol,
+        "symbol": symbol or None,
         "kind": kind,
         "first_day": first,
         "last_day": last,

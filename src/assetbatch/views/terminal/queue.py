@@ -107,7 +107,7 @@ def document(entry: QueueEntry, now_ms: int) -> dict[str, Any]:
     enqueued_ms = item.enqueued_us // 1000
     return {
         "id": item.id,
-        "symbol": symbol,
+        "symbol": symbol or None,
         "kind": kind,
         "first_day": first,
         "last_day": last,

@@ -1,0 +1,109 @@
+"""Reference data: calls for a whole market, or about an asset, that bring no price and no bars; when they are
+due.
+
+Pure: what was asked before and the time come in as arguments.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+from assetbatch.domain.units import DAY_MS, HOUR_MS, MINUTE_MS
+from assetbatch.domain.work import WorkKind, is_reference
+
+_PREFIX = f"{WorkKind.REFERENCE.value}:"
+
+REFUSED_MS = 7 * DAY_MS
+"""How long it is believed that the plan lacks some reference data, before one call asks again."""
+
+FAILED_MS = HOUR_MS
+"""How long reference data are left alone that could not be had, once they are out of the queue."""
+
+CLOCKS_APART_MS = MINUTE_MS
+"""How far a moment of the past may lie ahead, after a failover to another server."""
+
+
+class ReferenceKind(StrEnum):
+    """What a call for reference data asks for."""
+
+    HOLIDAYS = "holidays"
+    """The holidays and early closes of the stock exchange."""
+    SPLITS = "splits"
+    TICKERS = "tickers"
+    """The tickers of a market that a rule names."""
+    LISTING = "listing"
+    """Since when an asset is listed, and whether it still is."""
+
+
+OF_SYMBOLS = frozenset({ReferenceKind.LISTING})
+"""The kinds whose detail is a symbol."""
+
+
+class Reference(msgspec.Struct, frozen=True):
+    """One call for reference data: its kind, and what of it where there is more than one."""
+
+    kind: ReferenceKind
+    detail: str = ""
+
+    @property
+    def name(self) -> str:
+        """What it is called: `holidays` or `listing:AAPL`."""
+        return f"{self.kind.value}:{self.detail}" if self.detail else self.kind.value
+
+    @property
+    def id(self) -> str:
+        """The id in the queue: `reference:holidays` or `reference:listing:AAPL`."""
+        return f"{_PREFIX}{self.name}"
+
+    @property
+    def symbol(self) -> str:
+        """The symbol that it is about; empty if it is about a market."""
+        return self.detail if self.kind in OF_SYMBOLS else ""
+
+    @property
+    def words(self) -> str:
+        """What it is called for people: `holidays` or `listing of AAPL`."""
+        return f"{self.kind} of {self.detail}" if self.detail else self.kind.value
+
+
+def parse_reference(item_id: str) -> Reference | None:
+    """Read an id made by `Reference.id`. Return None for anything else, and for a kind of another version."""
+    if not is_reference(item_id):
+        return None
+    kind, _, detail = item_id.removeprefix(_PREFIX).partition(":")
+    return Reference(ReferenceKind(kind), detail) if kind in set(ReferenceKind) else None
+
+
+class AskOutcome(StrEnum):
+    """What came of a call for reference data."""
+
+    ANSWERED = "answered"
+    REFUSED = "refused"
+    """The plan lacks it."""
+    FAILED = "failed"
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """When reference data were last asked for, and what came of it."""
+
+    at_ms: int
+    outcome: AskOutcome = AskOutcome.ANSWERED
+    error: str = ""
+
+    def is_past(self, pause_ms: int, now_ms: int) -> bool:
+        """Return whether it is so long ago. A moment that lies ahead is of a clock that was set back."""
+        return not -CLOCKS_APART_MS <= now_ms - self.at_ms < pause_ms
+
+
+def is_due(asked: Asked | None, every_ms: int, now_ms: int) -> bool:
+    """Return whether reference data are to be asked for that are wanted once in `every_ms`."""
+    if asked is None:
+        return True
+    pauses = {
+        AskOutcome.ANSWERED: every_ms,
+        AskOutcome.REFUSED: REFUSED_MS,
+        AskOutcome.FAILED: min(every_ms, FAILED_MS),
+    }
+    return asked.is_past(pauses[asked.outcome], now_ms)

@@ -1,0 +1,44 @@
+"""Calls for reference data, one file for each kind: when it is due, the request, what an answer brings.
+
+A start that wants none loads none of this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from assetbatch.domain.references import Reference, ReferenceKind, parse_reference
+from assetbatch.refresh.references.handler import ReferenceHandler
+from assetbatch.refresh.references.holidays import HolidaysHandler
+
+if TYPE_CHECKING:
+    from assetbatch.services import Services
+
+HANDLERS: Mapping[ReferenceKind, ReferenceHandler[Any]] = {ReferenceKind.HOLIDAYS: HolidaysHandler()}
+"""The handler of each kind. Where several kinds are due, the first one here is asked for first."""
+
+
+def due_references(services: Services, now_ms: int) -> list[Reference]:
+    """Return the reference data that are to be asked for. Raise RedisError or DatabaseError."""
+    asked = services.reference_store.load()
+    return [found for handler in HANDLERS.values() for found in handler.due(services, asked, now_ms)]
+
+
+def wanted_references(services: Services, ids: Iterable[str]) -> tuple[list[Reference], list[str]]:
+    """Return the reference data that ids of the queue stand for, and the ids of what is not wanted (any
+    more)."""
+    wanted, gone = [], []
+    for item_id in ids:
+        reference = parse_reference(item_id)
+        handler = HANDLERS.get(reference.kind) if reference else None
+        if reference and handler and handler.is_wanted(services, reference):
+            wanted.append(reference)
+        else:
+            gone.append(item_id)
+    return wanted, gone
+
+
+def describe_reference(reference: Reference) -> str:
+    """Return a call in words, for `--dry-run` and logs."""
+    return HANDLERS[reference.kind].describe(reference)

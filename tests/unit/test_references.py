@@ -1,0 +1,67 @@
+"""Reference data: their ids in the queue, and when they are due."""
+
+from __future__ import annotations
+
+import pytest
+
+from assetbatch.domain.references import (
+    FAILED_MS,
+    REFUSED_MS,
+    Asked,
+    AskOutcome,
+    Reference,
+    ReferenceKind,
+    is_due,
+    parse_reference,
+)
+from assetbatch.domain.units import DAY_MS, MINUTE_MS
+from assetbatch.domain.work import WorkId, WorkKind, parse_work_id
+
+NOW = 1_795_000_000_000
+HOLIDAYS = Reference(ReferenceKind.HOLIDAYS)
+LISTING = Reference(ReferenceKind.LISTING, "BRK.B")
+PAGE = Reference(ReferenceKind.TICKERS, "us:XNYS+XNAS:after:KIMpL")
+
+
+@pytest.mark.parametrize("reference", [HOLIDAYS, LISTING, PAGE])
+def test_an_id_means_the_same_reference(reference: Reference) -> None:
+    assert parse_reference(reference.id) == reference
+
+
+def test_an_id_of_a_later_version_is_read_as_reference_data_of_no_known_kind() -> None:
+    assert parse_reference("reference:dividends:AAPL") is None
+    assert parse_work_id("reference:dividends:AAPL") == WorkId("", WorkKind.REFERENCE)
+
+
+def test_only_a_listing_is_about_a_symbol() -> None:
+    assert parse_work_id(LISTING.id) == WorkId("BRK.B", WorkKind.REFERENCE)
+    assert parse_work_id(PAGE.id) == parse_work_id(HOLIDAYS.id) == WorkId("", WorkKind.REFERENCE)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "pause_ms"),
+    [
+        (AskOutcome.ANSWERED, 30 * DAY_MS),
+        (AskOutcome.REFUSED, REFUSED_MS),
+        (AskOutcome.FAILED, FAILED_MS),
+    ],
+)
+def test_it_is_due_again_after_a_pause_that_follows_from_what_came(
+    outcome: AskOutcome, pause_ms: int
+) -> None:
+    asked = Asked(NOW, outcome)
+    assert not is_due(asked, 30 * DAY_MS, NOW + pause_ms - 1)
+    assert is_due(asked, 30 * DAY_MS, NOW + pause_ms)
+
+
+def test_what_was_never_asked_for_is_due() -> None:
+    assert is_due(None, DAY_MS, NOW)
+
+
+def test_a_failure_pauses_no_longer_than_an_answer() -> None:
+    assert is_due(Asked(NOW, AskOutcome.FAILED), MINUTE_MS, NOW + MINUTE_MS)
+
+
+def test_a_clock_that_was_set_back_holds_up_nothing() -> None:
+    assert not is_due(Asked(NOW), DAY_MS, NOW - MINUTE_MS)
+    assert is_due(Asked(NOW), DAY_MS, NOW - MINUTE_MS - 1)
