@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from assetbatch.deadline import Deadline
     from assetbatch.domain.entitlements import Entitlements
     from assetbatch.domain.forecast import Budget
+    from assetbatch.domain.rules import Walk
     from assetbatch.embedded import EmbeddedServers
     from assetbatch.provider.client import ProviderClient
     from assetbatch.slots.slots import Slots
@@ -59,7 +60,9 @@ class Services:
         self.config = config
         self._deadline = deadline
         self._store_error: DatabaseError | None = None
-        self._has_members = False
+        self._has_members = self._has_walks = False
+        self.walks: dict[str, Walk] = {}
+        """How far the members of each rule are looked up, once `load_walks` has asked."""
         self.cycle_id = cycle_id or str(uuid.uuid4())
         self._stack = ExitStack()
 
@@ -103,6 +106,12 @@ class Services:
         members = members_of(rules, stored, self.config.written_assets)
         self.config = msgspec.structs.replace(self.config, members=members)
         self._has_members = True
+
+    def load_walks(self) -> None:
+        """Ask PostgreSQL how far the members of the rules are looked up, once. Raise DatabaseError."""
+        if not self._has_walks:
+            self.walks = self.store.walks([rule.key for rule in self.config.enabled_rules])
+            self._has_walks = True
 
     @property
     def is_database_login_refused(self) -> bool:

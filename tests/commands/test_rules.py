@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from assetbatch.config.tables import TableMappings
+from assetbatch.domain.queueing import ItemState
 from assetbatch.domain.rules import ListedTicker, advanced, continued
 from assetbatch.domain.units import DAY_MS, MINUTE_MS
 from assetbatch.errors import UnreachableError
@@ -61,7 +62,8 @@ def test_one_call_a_day_keeps_all(world: World, clock: SetClock) -> None:
     assert queued(world) == []
     clock.at_ms += DAY_MS
     world.enqueue_secondary()
-    assert world.run_queue().calls == 1
+    world.run_queue()
+    assert sum("/grouped/" in path for path in world.paths) == 2
 
 
 def test_a_coin_without_a_trade_costs_no_further_call(world: World, clock: SetClock) -> None:
@@ -81,7 +83,7 @@ def test_a_failure_of_the_provider_fails_the_group_once(world: World) -> None:
         world.run_queue()
     with world.services() as services:
         (item,) = services.queue.items()
-    assert (item.id, item.attempts) == (GROUP, 1)
+    assert (item.id, item.state) == (GROUP, ItemState.DELAYED)
     assert prices(world) == set()
 
 
@@ -130,3 +132,66 @@ def test_a_dry_run_of_the_queue_shows_the_call(world: World) -> None:
     world.enqueue_secondary()
     (line, *_) = world.run_queue(dry_run=True).plan
     assert line.startswith("call 1: daily bars of all crypto on 2026-11-17, for 5 tickers")
+
+
+class TestWalk:
+    """The members are looked up by calls of the queue."""
+
+    @pytest.fixture
+    def listing(self, make_world: MakeWorld) -> World:
+        document: dict[str, Any] = {"priority_assets": [], "secondary_assets": [RULE]}
+        return make_world(document=document, universe=2400)
+
+    def members(self, world: World) -> int:
+        ((count,),) = world.rows(
+            "SELECT count(*) FROM data_sources.assetbatch_members WHERE gone_since IS NULL"
+        )
+        return int(count)
+
+    def test_finds_all_tickers_page_by_page(self, listing: World) -> None:
+        listing.enqueue_secondary()
+        assert queued(listing) == ["reference:tickers:crypto/USD"]
+        listing.run_queue()
+        assert set(listing.paths) == {"/v3/reference/tickers"}
+        assert len(listing.paths) >= 2
+        assert self.members(listing) > 1000
+        assert queued(listing) == []
+
+    def test_is_done_once_a_day(self, listing: World, clock: SetClock) -> None:
+        listing.enqueue_secondary()
+        listing.run_queue()
+        before = len(listing.paths)
+        listing.enqueue_secondary()
+        assert queued(listing) == [GROUP]
+        clock.at_ms += DAY_MS
+        listing.enqueue_secondary()
+        assert "reference:tickers:crypto/USD" in queued(listing)
+        listing.run_queue()
+        assert [path for path in listing.paths[before:] if "tickers" in path] != []
+
+    def test_that_was_cut_short_goes_on_where_it_was(self, listing: World) -> None:
+        listing.document["queue"] = {"retry_delay_seconds": 0}
+        listing.provider.order("status=500", times=1)
+        listing.enqueue_secondary()
+        with pytest.raises(UnreachableError):
+            listing.run_queue()
+        assert self.members(listing) == 0
+        listing.run_queue()
+        assert self.members(listing) > 1000
+
+    def test_leaves_out_an_asset_of_the_configuration(self, listing: World) -> None:
+        own = {"symbol": "BTC", "polygon_ticker": "X:BTCUSD", "bars": "none"}
+        listing.document["secondary_assets"] = [own, RULE]
+        listing.init()
+        listing.enqueue_secondary()
+        listing.run_queue()
+        with listing.services() as services:
+            services.load_members()
+            tickers = [asset.polygon_ticker for asset in services.config.assets]
+        assert tickers.count("X:BTCUSD") == 1
+
+    def test_a_rule_that_is_gone_has_no_use_any_more(self, listing: World) -> None:
+        listing.enqueue_secondary()
+        listing.document["secondary_assets"] = []
+        listing.run_queue()
+        assert (queued(listing), listing.paths) == ([], [])
