@@ -179,13 +179,17 @@ def test_a_snapshot_gives_each_ticker_its_price_or_its_error() -> None:
 
 @pytest.mark.parametrize(
     ("asset_type", "market", "ticker"),
-    [(AssetType.FOREX, "forex", "C:EURUSD"), (AssetType.CRYPTO, "crypto", "X:BTCUSD")],
+    [
+        (AssetType.FOREX, "global/markets/forex", "C:EURUSD"),
+        (AssetType.CRYPTO, "global/markets/crypto", "X:BTCUSD"),
+        (AssetType.STOCKS, "us/markets/stocks", "BRK.B"),
+    ],
 )
 @responses.activate
 def test_a_markets_snapshot_asks_for_the_tickers_of_one_market(
     asset_type: AssetType, market: str, ticker: str
 ) -> None:
-    path = f"{BASE}/v2/snapshot/locale/global/markets/{market}/tickers"
+    path = f"{BASE}/v2/snapshot/locale/{market}/tickers"
     entry = {"ticker": ticker, "lastTrade": {"p": 27220, "t": 1684422449502}}
     responses.get(path, json={"status": "OK", "count": 1, "tickers": [entry]})
     with client_of(BASE) as client:
@@ -193,6 +197,17 @@ def test_a_markets_snapshot_asks_for_the_tickers_of_one_market(
     assert asked() == (path, {"tickers": [f"{ticker},C:OTHER"]})
     assert answer.prices == {ticker: Price(symbol="ASKED", last_price=27220.0, as_of_ms=1684422449502)}
     assert (answer.errors, set(answer.empty), len(responses.calls)) == ({}, {"C:OTHER"}, 1)
+
+
+@responses.activate
+def test_the_snapshot_of_indices_has_an_endpoint_of_its_own_with_a_limit_of_10_to_raise() -> None:
+    path = f"{BASE}/v3/snapshot/indices"
+    entry = {"ticker": "I:NDX", "value": 24_239.6, "last_updated": 1684422449502000000}
+    responses.get(path, json={"status": "OK", "results": [entry]})
+    with client_of(BASE) as client:
+        answer = client.market_snapshot(AssetType.INDICES, {"I:NDX": "NDX", "I:SPX": "SPX"})
+    assert asked() == (path, {"ticker.any_of": ["I:NDX,I:SPX"], "limit": ["250"]})
+    assert answer.prices == {"I:NDX": Price(symbol="NDX", last_price=24_239.6, as_of_ms=1684422449502)}
 
 
 @pytest.mark.parametrize("count", [0, 251])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from datetime import date, datetime
 from pathlib import Path
@@ -89,14 +90,12 @@ def test_the_forex_snapshot(recorded: Recorded) -> None:
 
 
 def test_the_snapshot_of_an_option_a_stock_and_an_unknown_ticker(recorded: Recorded) -> None:
-    answer = decode_snapshot(
-        recorded("client-python/v3/snapshot.json"),
-        {"O:NCLH221014C00005000": "OPTION", "AAPL": "AAPL", "TSLAAPL": "NOPE"},
-    )
+    answer = decode_snapshot(recorded("client-python/v3/snapshot.json"), {"AAPL": "AAPL", "TSLAAPL": "NOPE"})
     assert answer.prices["AAPL"] == price(
         "AAPL", 0.05, 1675280958783, (22.49, 22.49, 21.35, 21.4), bid=20.9, ask=21.25
     )
-    assert answer.prices["O:NCLH221014C00005000"].as_of_ms == 1675280958783
+    assert answer.refused == {"unasked": 1}  # no asset is an option
+    assert answer.delayed == {"AAPL": False}
     assert answer.errors["TSLAAPL"].kind is RefusalKind.UNKNOWN_TICKER
     assert answer.errors["TSLAAPL"].message == "Ticker not found."
 
@@ -184,6 +183,16 @@ def test_the_snapshot_of_the_crypto_market(recorded: Recorded) -> None:
         "X:FSNUSD": price("FSNUSD", 0.293, 1605292686010, (0.28, 0.59714, 0.23706, 0.296))
     }
     assert (answer.errors, answer.empty, answer.refused) == ({}, frozenset(), {})
+
+
+def test_the_snapshot_of_the_stock_market(recorded: Recorded) -> None:
+    """The recorded body is that of a single ticker: the list has such entries."""
+    body = json.loads(recorded("client-python/v2/snapshot/locale/us/markets/stocks/tickers/AAPL.json"))
+    body["tickers"] = [body.pop("ticker")]
+    answer = decode_market_snapshot(json.dumps(body).encode(), {"AAPL": "AAPL"})
+    assert answer.prices["AAPL"] == price(
+        "AAPL", 159.99, 1651251948294, (161.84, 166.2, 159.8, 160.315), bid=159.98, ask=159.99
+    )
 
 
 @pytest.mark.parametrize("market", ["forex", "crypto"])

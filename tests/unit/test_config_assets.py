@@ -266,3 +266,18 @@ def test_two_spellings_of_a_symbol_may_have_one_ticker(tmp_path: Path) -> None:
     config = read(tmp_path, "priority_assets: [{symbol: EURUSD}, {symbol: eur/usd}]")
     assert [asset.polygon_ticker for asset in config.priority_assets] == ["C:EURUSD", "C:EURUSD"]
     assert lookalikes(config.configured_symbols)
+
+
+@pytest.mark.parametrize(
+    ("asset", "follows"),
+    [
+        ("{symbol: AAPL, asset_type: stocks}", True),
+        ('{symbol: "I:NDX", asset_type: indices}', True),
+        ("{symbol: AAPL, asset_type: stocks, enabled: false}", False),
+        ("{symbol: BTCUSD}", False),
+    ],
+)
+def test_stocks_and_indices_that_are_kept_follow_the_exchange(
+    tmp_path: Path, asset: str, follows: bool
+) -> None:
+    assert read(tmp_path, f"secondary_assets: [{asset}]").follows_exchange is follows

@@ -375,6 +375,41 @@ class TestHoles:
             Gap(FRIDAY, SUNDAY, GapReason.CLOSED, 0)
         ]
 
+    @pytest.mark.parametrize(
+        ("market", "reason"),
+        [
+            (Market.STOCK, GapReason.HALTED_OR_THIN),
+            (Market.STOCK_EXTENDED, GapReason.HALTED_OR_THIN),
+            (Market.INDEX, GapReason.NOTHING),
+        ],
+    )
+    def test_a_stock_of_which_there_is_nothing_was_halted_or_not_traded(
+        self, market: Market, reason: GapReason
+    ) -> None:
+        noon = new_york("2026-11-24T12:00")
+        known = [CoveredInterval(noon, noon + DAY_MS, ASKED, 7)]
+        found = explained_gaps(market, known, [(noon, noon + 2 * BAR_MS)], noon + DAY_MS)
+        assert found == [Gap(noon, noon + 2 * BAR_MS, reason, 2, 7)]
+
+    @pytest.mark.parametrize(
+        ("start", "end", "holiday"),
+        [
+            ("2026-11-25T16:00", "2026-11-27T09:30", "Thanksgiving Day"),
+            ("2026-11-26T10:00", "2026-11-26T11:00", "Thanksgiving Day"),
+            ("2026-11-27T13:00", "2026-11-30T09:30", "Day after Thanksgiving"),
+            ("2026-11-27T00:00", "2026-11-27T09:30", None),
+            ("2026-11-20T16:00", "2026-11-23T09:30", None),
+            ("2012-10-26T16:00", "2012-10-31T09:30", "Hurricane Sandy"),
+            ("2025-01-08T16:00", "2025-01-10T09:30", "Funeral of Jimmy Carter"),
+        ],
+    )
+    def test_a_closed_time_has_the_name_of_its_holiday(
+        self, start: str, end: str, holiday: str | None
+    ) -> None:
+        gap = new_york(start), new_york(end)
+        found = explained_gaps(Market.STOCK, [], [gap], gap[1], include_closed=True)
+        assert found == [Gap(*gap, GapReason.CLOSED, 0, holiday=holiday)]
+
     @given(st.data(), st.sampled_from(Market), st.booleans())
     def test_every_open_slot_of_the_gaps_is_in_one_gap_with_its_reason(
         self, data: st.DataObject, market: Market, include_closed: bool
@@ -398,14 +433,17 @@ class TestHoles:
         visible_until_ms = data.draw(moment) + data.draw(st.sampled_from([0, 1, BAR_MS - 1]))
 
         rows = slots(known)
+        nothing = (
+            GapReason.HALTED_OR_THIN if market in (Market.STOCK, Market.STOCK_EXTENDED) else GapReason.NOTHING
+        )
         reasons = {
-            ASKED: GapReason.NOTHING,
+            ASKED: nothing,
             REQUESTED: GapReason.NOT_ASKED,
             FAILED: GapReason.FAILED,
             NOT_IN_PLAN: GapReason.NOT_IN_PLAN,
             NOT_WANTED: GapReason.NOT_WANTED,
             REJECTED: GapReason.REJECTED,
-            AGAIN: GapReason.NOTHING,
+            AGAIN: nothing,
         }
         expected: dict[int, tuple[GapReason, str | None]] = {}
         for first, last in gaps:

@@ -39,9 +39,16 @@ def refuse(known: Entitlements, lack: Restriction, at_ms: int = NOON, **other: A
     return known.refused(lack, FOREX, "not in your plan", at_ms, **{"ticker": EURUSD, **other})
 
 
-def see(known: Entitlements, at_ms: int, *, age_ms: int = 0, market_open: bool = True) -> Observation | None:
-    """The provider shows forex data that are `age_ms` old."""
-    return known.saw(FOREX, at_ms - age_ms, at_ms, market_open=market_open)
+def see(
+    known: Entitlements,
+    at_ms: int,
+    *,
+    age_ms: int = 0,
+    market_open: bool = True,
+    delayed: bool | None = None,
+) -> Observation | None:
+    """The provider shows forex data that are `age_ms` old, and may say whether they are delayed."""
+    return known.saw(FOREX, at_ms - age_ms, at_ms, market_open=market_open, delayed=delayed)
 
 
 class TestARefusal:
@@ -474,6 +481,28 @@ class TestTheDelay:
         see(known, NOON + 2 * HOUR, market_open=False)
         known.saw(FOREX, MIDNIGHT - HOUR, NOON + 2 * HOUR, market_open=True)
         assert known.delay_ms(FOREX, NOON + 2 * HOUR) == 15 * MINUTE
+
+    def test_is_what_the_provider_says_whatever_the_age_of_the_data(self) -> None:
+        known = paid()
+        see(known, NOON, delayed=True)
+        assert known.delay_ms(FOREX, NOON) == 15 * MINUTE
+        see(known, NOON + MINUTE, age_ms=HOUR, delayed=False)
+        assert known.delay_ms(FOREX, NOON + MINUTE) == 0
+        see(known, NOON + 2 * MINUTE, age_ms=HOUR)
+        assert known.delay_ms(FOREX, NOON + 2 * MINUTE) == 0
+
+    def test_that_the_provider_says_is_known_while_the_market_is_closed(self) -> None:
+        known = paid()
+        see(known, NOON, age_ms=3 * HOUR, market_open=False, delayed=True)
+        assert known.delay_ms(FOREX, NOON) == 15 * MINUTE
+
+    def test_that_the_provider_has_said_is_disproved_by_fresh_data(self) -> None:
+        known = paid()
+        see(known, NOON, age_ms=20 * MINUTE, delayed=True)
+        see(known, NOON + MINUTE, age_ms=10 * MINUTE)
+        assert known.delay_ms(FOREX, NOON + MINUTE) == 15 * MINUTE
+        see(known, NOON + 2 * MINUTE, age_ms=10 * MINUTE - 1)
+        assert known.delay_ms(FOREX, NOON + 2 * MINUTE) == 0
 
     def test_of_data_from_the_future_is_none(self) -> None:
         known = paid()

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any, cast
 from zoneinfo import ZoneInfo
 
+import msgspec
 import pytest
 
 from assetbatch.domain.asset_classes import AssetType
@@ -34,6 +35,9 @@ from assetbatch.state.entitlement_store import EntitlementStore
 EURUSD = Asset(symbol="EURUSD", polygon_ticker="C:EURUSD", asset_type=AssetType.FOREX)
 BTCUSD = Asset(symbol="BTCUSD", polygon_ticker="X:BTCUSD", asset_type=AssetType.CRYPTO)
 ETHUSD = Asset(symbol="ETHUSD", polygon_ticker="X:ETHUSD", asset_type=AssetType.CRYPTO)
+AAPL = Asset(symbol="AAPL", polygon_ticker="AAPL", asset_type=AssetType.STOCKS)
+MSFT = Asset(symbol="MSFT", polygon_ticker="MSFT", asset_type=AssetType.STOCKS)
+NDX = Asset(symbol="NDX", polygon_ticker="I:NDX", asset_type=AssetType.INDICES)
 MIDNIGHT = to_ms(datetime(2026, 11, 18, tzinfo=ZoneInfo("America/New_York")))
 NOW = MIDNIGHT + 10 * HOUR_MS
 YESTERDAY = BarsCall((Work(BTCUSD),), MIDNIGHT - DAY_MS, MIDNIGHT - 1)
@@ -177,6 +181,29 @@ class TestWhatIsSeen:
         assert taught.known.newest_ms(CRYPTO) == NOW - 3000
         assert taught.known.newest_ms(AssetType.FOREX) == 0
         assert taught.known.has_seen_today(CRYPTO, NOW)
+
+    def test_of_prices_is_delayed_for_the_class_that_is_said_to_be(self) -> None:
+        taught = Taught()
+        shown = {
+            ticker: Price(symbol=ticker, last_price=1.0, as_of_ms=NOW - age_ms)
+            for ticker, age_ms in (("AAPL", 0), ("MSFT", HOUR_MS), ("I:NDX", HOUR_MS))
+        }
+        said = PricesAnswer(
+            prices=shown,
+            errors={},
+            empty=frozenset(),
+            refused=Counter(),
+            delayed={"MSFT": True, "I:NDX": False},
+        )
+        taught.learner.saw_prices(SnapshotCall((Work(AAPL), Work(MSFT), Work(NDX))), said, NOW)
+        assert taught.known.delay_ms(AssetType.STOCKS, NOW) == 15 * 60_000
+        assert taught.known.delay_ms(AssetType.INDICES, NOW) == 0
+
+    def test_of_prices_of_currencies_is_delayed_by_its_age_alone(self) -> None:
+        taught = Taught()
+        said = msgspec.structs.replace(self.prices(BTCUSD=NOW - HOUR_MS), delayed={"X:BTCUSD": False})
+        taught.learner.saw_prices(SNAPSHOT, said, NOW)
+        assert taught.known.delay_ms(CRYPTO, NOW) == 15 * 60_000
 
     def test_from_the_future_counts_for_nothing(self) -> None:
         taught = Taught()

@@ -37,6 +37,9 @@ class Market(StrEnum):
     INDEX = "index"
 
 
+THIN_MARKETS = frozenset({Market.STOCK, Market.STOCK_EXTENDED})
+"""Markets in which an asset may go without a trade for hours: it is halted, or seldom traded."""
+
 Week = Mapping[int, tuple[tuple[int, int], ...]]
 """The opening and closing hour of each session, by weekday (Monday is 0), on New York's wall clock."""
 
@@ -61,7 +64,8 @@ class AssetClass(msgspec.Struct, frozen=True, kw_only=True):
     are the names from which a ticker follows: one of each, side by side. `sessions` is None for a market
     that never closes, and `extended_market` has the longer hours that an asset may ask for.
     `snapshot_market` and `grouped_market` are the provider's words for its market in `/v2/snapshot` and
-    `/v2/aggs/grouped`; None where there is no such endpoint for it.
+    `/v2/aggs/grouped`, and `unified_market` is that in `/v3/snapshot/`; None where there is no such endpoint
+    for it.
     """
 
     asset_type: AssetType
@@ -83,11 +87,17 @@ class AssetClass(msgspec.Struct, frozen=True, kw_only=True):
     sessions: Sessions | None = None
     locale: str = "global"
     snapshot_market: str | None = None
+    unified_market: str | None = None
     grouped_market: str | None = None
     reference_market: str | None = None
     """The provider's word for its market in `/v3/reference/tickers`."""
     has_bars: bool = True
     has_volume: bool = True
+    goes_by_quote: bool = True
+    """Whether a price without a trade is the middle of the quote. A stock's may be far from any trade."""
+    has_delayed_plans: bool = False
+    """Whether there are plans that delay it, so that the provider's word for that counts. All plans of
+    currencies that show the running day show it in real time."""
     largest_price: float
     """The price that a column should be able to hold: prices of 2026 with room for a few years."""
     largest_volume: float
@@ -104,6 +114,11 @@ class AssetClass(msgspec.Struct, frozen=True, kw_only=True):
     def has_trading_days(self) -> bool:
         """Whether its market follows the days of the stock exchange."""
         return isinstance(self.sessions, TradingDays)
+
+    @property
+    def has_market_snapshot(self) -> bool:
+        """Whether there is a snapshot of its market alone."""
+        return self.snapshot_market is not None or self.unified_market is not None
 
     def has_ticker(self, ticker: str) -> bool:
         """Return whether a ticker begins like one of this class."""
@@ -168,6 +183,8 @@ _CRYPTO = AssetClass(
 
 _STOCKS = AssetClass(
     asset_type=AssetType.STOCKS,
+    goes_by_quote=False,
+    has_delayed_plans=True,
     market=Market.STOCK,
     extended_market=Market.STOCK_EXTENDED,
     prefix="",
@@ -186,6 +203,8 @@ _STOCKS = AssetClass(
 
 _INDICES = AssetClass(
     asset_type=AssetType.INDICES,
+    goes_by_quote=False,
+    has_delayed_plans=True,
     market=Market.INDEX,
     prefix="I:",
     example="I:NDX",
@@ -193,6 +212,7 @@ _INDICES = AssetClass(
     sessions=TradingDays(),
     locale="us",
     reference_market="indices",
+    unified_market="indices",
     has_volume=False,
     largest_price=1_000_000.0,
     largest_volume=0.0,

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import date
+from datetime import date, timedelta
 from enum import StrEnum
 
 import msgspec
 
-from assetbatch.domain.asset_classes import Market
+from assetbatch.domain.asset_classes import THIN_MARKETS, Market
 from assetbatch.domain.market_hours import (
     day_of,
     is_open,
@@ -21,6 +21,8 @@ from assetbatch.domain.market_hours import (
     next_open,
     open_intervals,
     open_ms_between,
+    sessions,
+    special_day,
     start_of_day,
 )
 from assetbatch.domain.models import BAR_MS, CoveredInterval, IntervalState, Look, floor_to_bar
@@ -232,6 +234,8 @@ class GapReason(StrEnum):
     """The market does not trade then: nothing is missing."""
     NOTHING = "nothing"
     """Asked, and the provider has nothing."""
+    HALTED_OR_THIN = "halted_or_thin"
+    """Asked, and the provider has nothing of a market whose assets may go without a trade for hours."""
     NOT_IN_PLAN = "not_in_plan"
     """Older than the plan's history."""
     NOT_PUBLISHED = "not_published"
@@ -261,6 +265,7 @@ class Gap(msgspec.Struct, frozen=True):
     """Missing bars with one reason: `bars` intervals of five minutes between `start_ms` and `end_ms`.
 
     The market may have been closed now and then in between. `asked_ms` and `error` are those of the coverage.
+    `holiday` names the holiday or the early close for which a market is closed.
     """
 
     start_ms: int
@@ -269,6 +274,7 @@ class Gap(msgspec.Struct, frozen=True):
     bars: int
     asked_ms: int | None = None
     error: str | None = None
+    holiday: str | None = None
 
 
 def explained_gaps(
@@ -291,24 +297,38 @@ def explained_gaps(
         at_ms = start_ms
         for opens_ms, closes_ms in open_intervals(market, start_ms, end_ms):
             if include_closed and at_ms < opens_ms:
-                found.append(_gap(at_ms, opens_ms, GapReason.CLOSED))
-            for piece in _explained(coverage, opens_ms, closes_ms, border_ms):
+                found.append(_closed(market, at_ms, opens_ms))
+            for piece in _explained(market, coverage, opens_ms, closes_ms, border_ms):
                 if found and _continues(market, found[-1], piece):
                     found[-1] = _joined(found[-1], piece)
                 else:
                     found.append(piece)
             at_ms = closes_ms
         if include_closed and at_ms < end_ms:
-            found.append(_gap(at_ms, end_ms, GapReason.CLOSED))
+            found.append(_closed(market, at_ms, end_ms))
     return found
 
 
+def _closed(market: Market, start_ms: int, end_ms: int) -> Gap:
+    """Return the gap of no bars in which a market is closed, with the names of the holidays in it."""
+    names: dict[str, None] = {}
+    day, last = day_of(start_ms), day_of(end_ms - 1)
+    while day <= last:
+        special = special_day(market, day)
+        if special and all(closes_ms <= start_ms for _, closes_ms in sessions(market, day)):
+            names[special.name] = None
+        day += timedelta(days=1)
+    return Gap(start_ms, end_ms, GapReason.CLOSED, 0, holiday=", ".join(names) or None)
+
+
 def _explained(
-    coverage: Sequence[CoveredInterval], start_ms: int, end_ms: int, border_ms: int
+    market: Market, coverage: Sequence[CoveredInterval], start_ms: int, end_ms: int, border_ms: int
 ) -> Iterator[Gap]:
     seen_to_ms = min(max(start_ms, border_ms), end_ms)
     for interval in _within(coverage, start_ms, seen_to_ms):
         reason = _REASONS[interval.state]
+        if reason is GapReason.NOTHING and market in THIN_MARKETS:
+            reason = GapReason.HALTED_OR_THIN
         yield _gap(interval.start_ms, interval.end_ms, reason, interval.asked_ms, interval.error)
     if seen_to_ms < end_ms:
         yield _gap(seen_to_ms, end_ms, GapReason.NOT_PUBLISHED)
@@ -317,8 +337,7 @@ def _explained(
 def _gap(
     start_ms: int, end_ms: int, reason: GapReason, asked_ms: int | None = None, error: str | None = None
 ) -> Gap:
-    bars = 0 if reason is GapReason.CLOSED else (end_ms - start_ms) // BAR_MS
-    return Gap(start_ms, end_ms, reason, bars, asked_ms, error)
+    return Gap(start_ms, end_ms, reason, (end_ms - start_ms) // BAR_MS, asked_ms, error)
 
 
 def _continues(market: Market, last: Gap, piece: Gap) -> bool:

@@ -74,7 +74,8 @@ LAST_DAY_PAUSE_MS = (15 * MINUTE_MS, 4 * HOUR_MS)
 
 DELAYED_FROM_MS = 10 * MINUTE_MS
 DELAY_MS = 15 * MINUTE_MS
-"""If the newest data of an open market are older than the first, the plan's delay is the second."""
+"""If the newest data of an open market are older than the first, the plan's delay is the second. What the
+provider says itself counts more."""
 
 _MEMO_SIZE = 1000
 """Maximum number of answers that are remembered."""
@@ -112,7 +113,8 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     """What the provider has shown of an asset class.
 
     `newest_ms` is the newest moment of any data. `today_at_ms` is when data of the running day were last
-    seen, and `lag_ms` how old the newest of an open market were then.
+    seen, and `lag_ms` how old the newest of an open market were then. `delayed` is what the provider last
+    said of it.
     """
 
     asset_type: AssetType
@@ -120,6 +122,14 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     newest_ms: int
     today_at_ms: int | None = None
     lag_ms: int | None = None
+    delayed: bool | None = None
+
+    @property
+    def is_delayed(self) -> bool:
+        """Whether the plan delays the data: as the provider says, or else by their age."""
+        if self.delayed is not None:
+            return self.delayed
+        return self.lag_ms is not None and self.lag_ms >= DELAYED_FROM_MS
 
 
 _Found = TypeVar("_Found")
@@ -236,7 +246,7 @@ class Entitlements:
         """Return whether a snapshot of this ticker's market is worth a call: unified ones are refused, and
         bars of the running day were really seen."""
         return (
-            class_of_type(asset_type).snapshot_market is not None
+            class_of_type(asset_type).has_market_snapshot
             and self.has_seen_today(asset_type, now_ms)
             and self.may_ask_today(asset_type, now_ms)
             and not self.snapshots(asset_type, now_ms, ticker)
@@ -257,11 +267,11 @@ class Entitlements:
 
     @_memoized_per_moment
     def delay_ms(self, asset_type: AssetType, now_ms: int) -> int:
-        """Return how old the newest data of an open market are at least: 0 or 15 minutes, as was seen."""
+        """Return how old the newest data of an open market are at least: 0 or 15 minutes, as was said or
+        seen."""
         if self._today_at_ms(asset_type, now_ms) is None:
             return 0
-        lag_ms = self._observations[asset_type].lag_ms
-        return DELAY_MS if lag_ms is not None and lag_ms >= DELAYED_FROM_MS else 0
+        return DELAY_MS if self._observations[asset_type].is_delayed else 0
 
     def visible_until_ms(self, asset_type: AssetType, now_ms: int, ticker: str | None = None) -> int:
         """Return the latest moment whose data this key may see, of a ticker or of its class: now, 15 minutes
@@ -417,9 +427,15 @@ class Entitlements:
         return REMEMBERED_MS
 
     def saw(
-        self, asset_type: AssetType, newest_ms: int, now_ms: int, *, market_open: bool
+        self,
+        asset_type: AssetType,
+        newest_ms: int,
+        now_ms: int,
+        *,
+        market_open: bool,
+        delayed: bool | None = None,
     ) -> Observation | None:
-        """Take data into account that the provider has shown.
+        """Take data into account that the provider has shown, and whether it has said that they are delayed.
 
         Return the observation if it is worth remembering: a new day, data of the running day, another delay,
         or the first in an hour.
@@ -428,6 +444,8 @@ class Entitlements:
         before = self._observations.get(asset_type)
         today = newest_ms > last_midnight(now_ms)
         lag_ms = max(0, now_ms - newest_ms) if today and market_open else None
+        if delayed is None and before and (lag_ms is None or lag_ms >= DELAYED_FROM_MS):
+            delayed = before.delayed  # fresh data disprove it
         if lag_ms is None or (
             before
             and before.lag_ms is not None
@@ -441,6 +459,7 @@ class Entitlements:
             newest_ms=max(newest_ms, before.newest_ms if before else 0),
             today_at_ms=now_ms if today else before.today_at_ms if before else None,
             lag_ms=lag_ms,
+            delayed=delayed,
         )
         if before and _says_nothing_new(before, observation, now_ms):
             observation = msgspec.structs.replace(observation, at_ms=before.at_ms)
@@ -468,14 +487,11 @@ class Entitlements:
 
 
 def _says_nothing_new(before: Observation, after: Observation, now_ms: int) -> bool:
-    def is_delayed(observation: Observation) -> bool:
-        return observation.lag_ms is not None and observation.lag_ms >= DELAYED_FROM_MS
-
     return (
         now_ms - before.at_ms < OBSERVATION_AGAIN_MS
         and day_of(before.newest_ms) == day_of(after.newest_ms)
         and (before.today_at_ms is None) == (after.today_at_ms is None)
-        and is_delayed(before) == is_delayed(after)
+        and before.is_delayed == after.is_delayed
     )
 
 

@@ -50,7 +50,8 @@ class PricesAnswer(msgspec.Struct, frozen=True, kw_only=True):
     cleared at New York midnight. The snapshot and the day of a market leave out what they have nothing
     for, known or not. `refused` counts the useless elements by reason: `undecodable`, `unasked` (not of a
     market's day, which always has the whole market), `empty`, `duplicate`, `price` (beyond any), `quote`
-    (impossible), and of day bars `range`.
+    (impossible), and of day bars `range`. `delayed` has the tickers whose entry says how late it is, with
+    whether the plan delays them.
     """
 
     prices: dict[str, Price]
@@ -59,6 +60,7 @@ class PricesAnswer(msgspec.Struct, frozen=True, kw_only=True):
     refused: Counter[str]
     days: Mapping[str, DayBar] = {}
     """By ticker, asked or not: the bars of a market's day."""
+    delayed: Mapping[str, bool] = {}
 
 
 class PreviousDay(msgspec.Struct, frozen=True, kw_only=True):

@@ -75,17 +75,17 @@ class ProviderClient:
 
     def snapshot(self, assets: Mapping[str, str], *, deadline_seconds: float | None = None) -> PricesAnswer:
         """Fetch the latest prices of 1 to 250 tickers (`/v3/snapshot`). `assets` maps tickers to symbols."""
-        _check_number(assets)
-        query = urlencode({"ticker.any_of": ",".join(assets), "limit": SNAPSHOT_TICKERS}, safe=":,")
-        return decode_snapshot(self._get(f"/v3/snapshot?{query}", deadline_seconds), assets, self._key)
+        return self._snapshot("/v3/snapshot", assets, deadline_seconds)
 
     def market_snapshot(
         self, asset_type: AssetType, assets: Mapping[str, str], *, deadline_seconds: float | None = None
     ) -> PricesAnswer:
-        """Fetch the latest prices of 1 to 250 tickers of one market (`/v2/snapshot`)."""
+        """Fetch the latest prices of 1 to 250 tickers of one market (`/v2/snapshot`, or `/v3/snapshot/…`)."""
+        of = class_of_type(asset_type)
+        if of.unified_market is not None:
+            return self._snapshot(f"/v3/snapshot/{of.unified_market}", assets, deadline_seconds)
         _check_number(assets)
         query = urlencode({"tickers": ",".join(assets)}, safe=":,")
-        of = class_of_type(asset_type)
         target = f"/v2/snapshot/locale/{of.locale}/markets/{of.snapshot_market}/tickers?{query}"
         return decode_market_snapshot(self._get(target, deadline_seconds), assets, self._key)
 
@@ -188,6 +188,11 @@ class ProviderClient:
         from assetbatch.provider.holidays import decode_holidays
 
         return decode_holidays(self._get("/v1/marketstatus/upcoming", deadline_seconds), self._key)
+
+    def _snapshot(self, path: str, assets: Mapping[str, str], deadline_seconds: float | None) -> PricesAnswer:
+        _check_number(assets)
+        query = urlencode({"ticker.any_of": ",".join(assets), "limit": SNAPSHOT_TICKERS}, safe=":,")
+        return decode_snapshot(self._get(f"{path}?{query}", deadline_seconds), assets, self._key)
 
     def _bars(
         self,

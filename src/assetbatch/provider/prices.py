@@ -13,10 +13,11 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 
 from assetbatch.domain import market_hours
+from assetbatch.domain.asset_classes import class_of
 from assetbatch.domain.models import DayBar, Price
 from assetbatch.domain.numbers import finite
 from assetbatch.domain.refusals import RefusalKind
-from assetbatch.domain.units import DAY_MS
+from assetbatch.domain.units import DAY_MS, MINUTE_MS
 from assetbatch.provider import decoding
 from assetbatch.provider.answers import PreviousDay, PricesAnswer
 from assetbatch.provider.bars import RawBar, day_bar, fault, raw_bars
@@ -85,6 +86,15 @@ class _Entry(msgspec.Struct, kw_only=True, gc=False):
     error: Any = None
     message: Any = None
 
+    @property
+    def timeframe(self) -> object:
+        """The provider's word for how late its price is."""
+        return None
+
+
+_DELAYED = {"DELAYED": True, "REAL-TIME": False}
+"""Whether a price is delayed by the plan, by the provider's word for it."""
+
 
 _E = TypeVar("_E", bound=_Entry)
 
@@ -97,6 +107,7 @@ class _Tickers:
         self._prices: dict[str, Price] = {}
         self._errors: dict[str, Refusal] = {}
         self._empty: set[str] = set()
+        self._delayed: dict[str, bool] = {}
         self.refused: Counter[str] = Counter()
 
     def read(
@@ -128,6 +139,8 @@ class _Tickers:
                 self._empty.add(ticker)
                 continue
             self.take(ticker, price)
+            if (delayed := _DELAYED.get(text(entry.timeframe))) is not None:
+                self._delayed[ticker] = delayed
 
     def take(self, ticker: str, price: Price) -> None:
         if ticker in self._prices:
@@ -163,7 +176,13 @@ class _Tickers:
             errors={ticker: error for ticker, error in self._errors.items() if ticker not in self._prices},
             empty=frozenset(self._empty - self._prices.keys() - self._errors.keys()),
             refused=+self.refused,
+            delayed=self._delayed,
         )
+
+
+def _goes_by_quote(ticker: str) -> bool:
+    """Return whether the price of a ticker without a trade is the middle of its quote."""
+    return class_of(ticker).goes_by_quote
 
 
 _Dated = tuple[object, int | None]
@@ -180,6 +199,7 @@ def _first_price(
     symbol: str,
     refused: Counter[str],
     *,
+    by_quote: bool,
     trade: _Dated,
     quote: _Quoted,
     others: Sequence[_Dated],
@@ -187,9 +207,10 @@ def _first_price(
 ) -> Price | None:
     """Return the first price that has a moment, with the quote and the day's open, high, low and close.
 
-    The order is: the trade, the middle of the quote, the others. A quote beside a trade that cannot be one
-    is left out and counted. Raise _UntrueError if the price itself would follow from what cannot be true:
-    a lesser price in its place would pass for the latest.
+    The order is: the trade, the middle of the quote if the price goes `by_quote`, the others. A quote that
+    cannot be one is left out; it is counted, unless it is that of a stock, whose sides cross or lie far
+    apart out of hours. Raise _UntrueError if the price itself would follow from what cannot be true: a
+    lesser price in its place would pass for the latest.
     """
     daily_open, high, low, close = map(decoding.price, day)
     if high and low and high < low:
@@ -200,12 +221,12 @@ def _first_price(
     if untrue:
         bid = ask = None
     found = _sound(trade)
-    if untrue:
+    if untrue and by_quote:
         if not found:
             raise _UntrueError("quote", f"bid {_said(said_bid)} and ask {_said(said_ask)} are no quote")
         refused["quote"] += 1
     if not found:
-        if bid and ask and quote_ms:
+        if by_quote and bid and ask and quote_ms:
             found = midpoint(bid, ask), quote_ms
         else:
             found = next(filter(None, map(_sound, others)), None)
@@ -248,12 +269,19 @@ class _Quote(msgspec.Struct, frozen=True, gc=False):
     bid: Any = None
     ask: Any = None
     last_updated: Any = None
+    timeframe: Any = None
 
 
 class _Trade(msgspec.Struct, frozen=True, gc=False):
     price: Any = None
     sip_timestamp: Any = None
     participant_timestamp: Any = None
+    last_updated: Any = None
+    timeframe: Any = None
+
+
+class _Minute(msgspec.Struct, frozen=True, gc=False):
+    close: Any = None
     last_updated: Any = None
 
 
@@ -263,13 +291,27 @@ class _Session(msgspec.Struct, frozen=True, gc=False):
     high: Any = None
     low: Any = None
     close: Any = None
+    last_updated: Any = None
 
 
 class _SnapshotEntry(_Entry, kw_only=True):
+    own_timeframe: Any = msgspec.field(default=None, name="timeframe")
     last_updated: Any = None
+    value: Any = None
     last_quote: _Quote | None = None
     last_trade: _Trade | None = None
+    last_minute: _Minute | None = None
     session: _Session | None = None
+
+    @property
+    def timeframe(self) -> object:
+        """The word that stands at the entry, or else at its trade or its quote."""
+        if self.own_timeframe is not None:
+            return self.own_timeframe
+        trade = self.last_trade.timeframe if self.last_trade else None
+        if trade is not None:
+            return trade
+        return self.last_quote.timeframe if self.last_quote else None
 
 
 class _Snapshot(Envelope, kw_only=True):
@@ -279,17 +321,21 @@ class _Snapshot(Envelope, kw_only=True):
 class _OddEntry(_Entry, kw_only=True):
     """An entry whose parts may each have another shape."""
 
+    own_timeframe: Any = msgspec.field(default=None, name="timeframe")
     last_updated: Any = None
+    value: Any = None
     last_quote: msgspec.Raw = _NOTHING
     last_trade: msgspec.Raw = _NOTHING
+    last_minute: msgspec.Raw = _NOTHING
     session: msgspec.Raw = _NOTHING
 
 
-_NO_QUOTE, _NO_TRADE, _NO_SESSION = _Quote(), _Trade(), _Session()
+_NO_QUOTE, _NO_TRADE, _NO_MINUTE, _NO_SESSION = _Quote(), _Trade(), _Minute(), _Session()
 _SNAPSHOT = msgspec.json.Decoder(_Snapshot)
 _ODD_ENTRY = msgspec.json.Decoder(_OddEntry)
 _QUOTE = msgspec.json.Decoder(_Quote)
 _TRADE = msgspec.json.Decoder(_Trade)
+_MINUTE = msgspec.json.Decoder(_Minute)
 _SESSION = msgspec.json.Decoder(_Session)
 
 
@@ -297,7 +343,9 @@ def decode_snapshot(body: Body, assets: Mapping[str, str], key: Secret | None = 
     """Decode the prices of `/v3/snapshot` for `assets`, which maps the asked tickers to symbols.
 
     `last_price` is that of the last trade. Without a trade (forex) it is the middle of bid and ask, and
-    without both the session's price or close. `as_of_ms` is that value's own moment, or else the entry's.
+    without both the session's price or close. That of a stock never goes by its quote: without a trade it is
+    the last minute's close, and without that the session's. That of an index is its value. `as_of_ms` is
+    that value's own moment, or else the entry's.
     Without a moment there is no price. A ticker whose price follows from an impossible quote (see
     `is_quote`) has a NONSENSE error. Beside a trade such a quote is left out. Daily values of 0 are
     absent, and all four are absent if the high is below the low. Raise Refusal if the answer as a whole is
@@ -327,9 +375,12 @@ def _snapshot_entry(element: msgspec.Raw) -> _SnapshotEntry | None:
         ticker=entry.ticker,
         error=entry.error,
         message=entry.message,
+        own_timeframe=entry.own_timeframe,
         last_updated=entry.last_updated,
+        value=entry.value,
         last_quote=attempt(_QUOTE, entry.last_quote),
         last_trade=attempt(_TRADE, entry.last_trade),
+        last_minute=attempt(_MINUTE, entry.last_minute),
         session=attempt(_SESSION, entry.session),
     )
 
@@ -337,6 +388,7 @@ def _snapshot_entry(element: msgspec.Raw) -> _SnapshotEntry | None:
 def _snapshot_price(entry: _SnapshotEntry, symbol: str, refused: Counter[str]) -> Price | None:
     quote = entry.last_quote or _NO_QUOTE
     trade = entry.last_trade or _NO_TRADE
+    minute = entry.last_minute or _NO_MINUTE
     session = entry.session or _NO_SESSION
     entry_ms = moment_ms(entry.last_updated)
     trade_ms = (
@@ -346,13 +398,20 @@ def _snapshot_price(entry: _SnapshotEntry, symbol: str, refused: Counter[str]) -
         or entry_ms
     )
     quote_ms = moment_ms(quote.last_updated) or entry_ms
-    session_ms = entry_ms or trade_ms or quote_ms
+    minute_ms = moment_ms(minute.last_updated) or entry_ms
+    session_ms = moment_ms(session.last_updated) or entry_ms or trade_ms or quote_ms
     return _first_price(
         symbol,
         refused,
+        by_quote=_goes_by_quote(entry.ticker),
         trade=(trade.price, trade_ms),
         quote=_Quoted(quote.bid, quote.ask, quote_ms),
-        others=((session.price, session_ms), (session.close, session_ms)),
+        others=(
+            (entry.value, entry_ms),
+            (minute.close, minute_ms),
+            (session.price, session_ms),
+            (session.close, session_ms),
+        ),
         day=(session.open, session.high, session.low, session.close),
     )
 
@@ -361,8 +420,12 @@ def _snapshot_price(entry: _SnapshotEntry, symbol: str, refused: Counter[str]) -
 
 
 class _MarketQuote(msgspec.Struct):
+    """The quote of a currency has its sides in `a` and `b`, that of a stock in `P` and `p`."""
+
     a: Any = None
     b: Any = None
+    stock_ask: Any = msgspec.field(default=None, name="P")
+    stock_bid: Any = msgspec.field(default=None, name="p")
     t: Any = None
 
 
@@ -400,12 +463,13 @@ _MARKET_BAR = msgspec.json.Decoder(_MarketBar)
 
 
 def decode_market_snapshot(body: Body, assets: Mapping[str, str], key: Secret | None = None) -> PricesAnswer:
-    """Decode the prices of `/v2/snapshot/locale/global/markets/{market}/tickers`, as in `decode_snapshot`.
+    """Decode the prices of `/v2/snapshot/locale/…/markets/{market}/tickers`, as in `decode_snapshot`.
 
     Without a trade and a quote the price is the last minute's close, as of the minute's start, or else of
-    the entry's `updated`. A ticker that is left out is `empty`: unknown ones are left out, and perhaps
-    known ones that have been cleared. Raise Refusal if the answer as a whole is useless. It is useless
-    without its list, unless it says that it has no results.
+    the entry's `updated`. That of a stock is as of the minute's end, or of an `updated` within the minute,
+    and without a minute it is the day's close as of `updated`. A ticker that is left out is `empty`: unknown
+    ones are left out, and perhaps known ones that have been cleared. Raise Refusal if the answer as a whole
+    is useless. It is useless without its list, unless it says that it has no results.
     """
     envelope = decode(_MARKET, body, key)
     check(envelope, envelope.tickers, body, key)
@@ -424,14 +488,30 @@ def _market_price(entry: _MarketEntry, symbol: str, refused: Counter[str]) -> Pr
     minute = attempt(_MARKET_BAR, entry.minute) or _MarketBar()
     day = attempt(_MARKET_BAR, entry.day) or _MarketBar()
     entry_ms = moment_ms(entry.updated)
+    minute_ms = moment_ms(minute.t)
+    by_quote = _goes_by_quote(entry.ticker)
+    others: tuple[_Dated, ...] = ((minute.c, minute_ms or entry_ms),)
+    if not by_quote:
+        others = ((minute.c, _minute_end(minute_ms, entry_ms)), (day.c, entry_ms))
+    bid = quote.stock_bid if quote.b is None else quote.b
+    ask = quote.stock_ask if quote.a is None else quote.a
     return _first_price(
         symbol,
         refused,
+        by_quote=by_quote,
         trade=(trade.p, moment_ms(trade.t) or entry_ms),
-        quote=_Quoted(quote.b, quote.a, moment_ms(quote.t) or entry_ms),
-        others=((minute.c, moment_ms(minute.t) or entry_ms),),
+        quote=_Quoted(bid, ask, moment_ms(quote.t) or entry_ms),
+        others=others,
         day=(day.o, day.h, day.l, day.c),
     )
+
+
+def _minute_end(start_ms: int | None, updated_ms: int | None) -> int | None:
+    """Return the moment of a minute's close: a minute that is still forming ends when it was updated."""
+    if start_ms is None:
+        return updated_ms
+    end_ms = start_ms + MINUTE_MS
+    return min(end_ms, updated_ms) if updated_ms and updated_ms >= start_ms else end_ms
 
 
 # --- days ---

@@ -42,7 +42,7 @@ class Learner:
         """The version of the entitlements: it rises when something is learned that may change the calls."""
 
     def saw_prices(self, call: PricesCall, answer: PricesAnswer, now_ms: int) -> None:
-        """Observe how new the prices of each class are."""
+        """Observe how new the prices of each class are, and whether they are said to be delayed."""
         for asset_type in asset_types(call):
             items = [item for item in call.work if item.asset.asset_type is asset_type]
             shown = [
@@ -53,7 +53,15 @@ class Learner:
             ]
             if shown:
                 newest_ms, asset = max(shown, key=lambda pair: pair[0])
-                self._saw(asset_type, newest_ms, now_ms, market_open=is_open(asset.market, now_ms))
+                by_word = asset.asset_class.has_delayed_plans
+                said = (answer.delayed.get(one.polygon_ticker) for _, one in shown if by_word)
+                self._saw(
+                    asset_type,
+                    newest_ms,
+                    now_ms,
+                    market_open=is_open(asset.market, now_ms),
+                    delayed=next((word for word in said if word is not None), None),
+                )
 
     def saw_bars(self, call: BarsCall, answer: BarsAnswer, now_ms: int) -> None:
         """Observe how new the bars are, if there are any, and that the plan has bars of this class."""
@@ -69,8 +77,16 @@ class Learner:
         )
         self._saw(asset.asset_type, newest_ms, now_ms, market_open=market_open)
 
-    def _saw(self, asset_type: AssetType, newest_ms: int, now_ms: int, *, market_open: bool) -> None:
-        observation = self._known.saw(asset_type, newest_ms, now_ms, market_open=market_open)
+    def _saw(
+        self,
+        asset_type: AssetType,
+        newest_ms: int,
+        now_ms: int,
+        *,
+        market_open: bool,
+        delayed: bool | None = None,
+    ) -> None:
+        observation = self._known.saw(asset_type, newest_ms, now_ms, market_open=market_open, delayed=delayed)
         if observation:
             self._keep(observation)
 

@@ -25,6 +25,7 @@ SYMBOLS_SHOWN = 50
 REASONS = {
     GapReason.CLOSED: "the market is closed",
     GapReason.NOTHING: "the provider has nothing",
+    GapReason.HALTED_OR_THIN: "halted or thin: the provider has nothing",
     GapReason.NOT_IN_PLAN: "not in your plan",
     GapReason.NOT_PUBLISHED: "not published yet; asked for when it is",
     GapReason.FAILED: "no usable answer; asked again",
@@ -54,7 +55,8 @@ def _headline(symbol: SymbolGaps) -> str:
 
 
 def _why(gap: Gap) -> str:
-    return f"{REASONS[gap.reason]} ({gap.error})" if gap.error else REASONS[gap.reason]
+    details = gap.error or gap.holiday
+    return f"{REASONS[gap.reason]} ({details})" if details else REASONS[gap.reason]
 
 
 def gap_lines(found: Sequence[SymbolGaps]) -> Iterator[str]:
@@ -110,6 +112,7 @@ def gaps_document(symbol: SymbolGaps) -> dict[str, Any]:
                 "reason": gap.reason.value,
                 "asked": iso_or_none(gap.asked_ms),
                 "error": gap.error,
+                "holiday": gap.holiday,
             }
             for gap in symbol.gaps
         ],
