@@ -446,6 +446,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, dict=True):  # dict: for
         """All assets that are kept fresh, the priority assets first."""
         return self.enabled_priority_assets + self.enabled_secondary_assets
 
+    @property
+    def has_secondary(self) -> bool:
+        """Whether there is anything for `enqueue-secondary`: an asset, or a rule."""
+        return bool(self.enabled_secondary_assets or self.enabled_rules)
+
     @cached_property
     def follows_exchange(self) -> bool:
         """Whether an asset, or a rule, follows the days of the stock exchange."""

@@ -438,8 +438,8 @@ def _has_work(command: Command, waiting: int, config: Config) -> bool:
     if command is Command.RUN_PRIORITY:
         return bool(config.enabled_priority_assets)
     if command is Command.ENQUEUE_SECONDARY:
-        return bool(config.enabled_secondary_assets)
-    return bool(waiting or config.enabled_secondary_assets)
+        return config.has_secondary
+    return bool(waiting or config.has_secondary)
 
 
 def _of_job(job: JobHealth, age_ms: int, waiting: int, config: Config) -> Finding:

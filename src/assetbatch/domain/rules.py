@@ -82,14 +82,17 @@ class TickerQuery(NamedTuple):
     @property
     def expected_calls(self) -> int:
         """About how many pages it has."""
+        return max(1, -(-self.expected_tickers // TICKERS_PER_CALL))
+
+    @property
+    def expected_tickers(self) -> int:
+        """About how many tickers it finds."""
         if self.exchange is None and self.kind is None:
-            return _pages(_LISTED.get(self.asset_type, 0))
-        return _pages(
-            sum(
-                count
-                for (exchange, kind), count in _LISTED_STOCKS.items()
-                if self.exchange in (None, exchange) and self.kind in (None, kind)
-            )
+            return _LISTED.get(self.asset_type, 0)
+        return sum(
+            count
+            for (exchange, kind), count in _LISTED_STOCKS.items()
+            if self.exchange in (None, exchange) and self.kind in (None, kind)
         )
 
 
@@ -124,10 +127,6 @@ _LISTED = {
     AssetType.FOREX: 1300,
 }
 """About how many tickers the provider lists of a market."""
-
-
-def _pages(count: int) -> int:
-    return max(1, -(-count // TICKERS_PER_CALL))
 
 
 def queries(rule: Rule) -> tuple[TickerQuery, ...]:
