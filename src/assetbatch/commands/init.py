@@ -66,7 +66,8 @@ class RuleReport(msgspec.Struct, frozen=True, kw_only=True):
         found = f"{plural(self.members, 'member')} ({self.new:,} new, {self.gone:,} gone), "
         found += plural(self.calls, "call")
         if self.is_complete:
-            return found
+            nothing = " (hint: nothing that the provider lists fits: are exchange, type and quote right?)"
+            return found if self.members else found + nothing
         why = f": {self.error}" if self.error else ""
         return f"{found}; not all are looked up yet{why} (run-queue goes on with it)"
 
