@@ -160,7 +160,7 @@ def status(services: Services) -> None:
 
 def page(services: Services) -> None:
     """The page, with the health document that it shows."""
-    text = snapshot.page(services, collect(services), interval_seconds=300)
+    text = "".join(snapshot.page(services, collect(services), interval_seconds=300))
     _expect(text.count('<th scope="row" class="name">'), len(services.config.assets))
 
 

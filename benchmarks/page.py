@@ -3,7 +3,7 @@
 Each asset has a price, an outcome, an interval of coverage and a day of bars, written as a cycle writes them.
 Every command is a new process, timed from its start to its end. The page is asked for as a browser asks: the
 first is that of a server that has just started, the following ones are each made anew. The contenders take
-turns. Run from the repository's root:
+turns. At the end clients ask a server for everything at once, for its memory. Run from the repository's root:
 
     python -m benchmarks.page [--assets 10000] [--repeat 7] [--database-url URL] [--redis-url URL]
 """
@@ -19,8 +19,10 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from random import Random
@@ -49,6 +51,10 @@ KEPT_SECONDS = 1.0
 """Seconds for which `serve` keeps a document here; longer than that lies between two questions."""
 
 POLL_SECONDS = 0.005
+
+CLIENTS = 12
+CROWD_SECONDS = 30.0
+"""Number of clients that ask a server at once, and for how long."""
 
 
 class Took(NamedTuple):
@@ -183,6 +189,34 @@ def page(pid: int, address: str) -> tuple[Took, str]:
     return Took(seconds, cpu_seconds(pid) - before, peak_mb(pid), len(body)), text
 
 
+def crowd(path: Path) -> tuple[dict[str, int], float]:
+    """Let clients ask a server for all documents at once, half of them without gzip, while its configuration
+    is read again; return the number of answers by document, and the most memory of the server (MB)."""
+    until, answers = time.monotonic() + CROWD_SECONDS, dict.fromkeys(("", "health/batch", "metrics"), 0)
+    with server(path) as (pid, address), ThreadPoolExecutor(CLIENTS) as pool:
+
+        def ask(number: int) -> None:
+            document = list(answers)[number % len(answers)]
+            headers = {"Accept-Encoding": "gzip"} if number % 2 else {}
+            while time.monotonic() < until:
+                try:
+                    with urllib.request.urlopen(
+                        urllib.request.Request(address + document, headers=headers)
+                    ) as answer:
+                        answer.read()
+                except urllib.error.HTTPError as error:
+                    error.read()
+                answers[document] += 1
+
+        asking = [pool.submit(ask, number) for number in range(CLIENTS)]
+        while time.monotonic() < until:
+            time.sleep(5)
+            os.utime(path)
+        for one in asking:
+            one.result()
+        return answers, peak_mb(pid)
+
+
 def cpu_seconds(pid: int) -> float:
     """Return the CPU time that a process has used."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
@@ -224,6 +258,8 @@ def measure(path: Path, assets: int, repeat: int) -> None:
             f"| {median([one.cpu_seconds for one in all_of]):.0f} | {max(one.peak_mb for one in all_of):.0f} "
             f"| {max(one.size for one in all_of) / 1e6:.2f} |"
         )
+    answers, peak = crowd(path)
+    print(f"\n{CLIENTS} clients at once for {CROWD_SECONDS:.0f} s: {peak:.0f} MB at most; answers: {answers}")
     print(f"\nThe page has {whole / 1e6:.1f} MB unpacked, and draws the newest day of {lines:,} assets.")
 
 

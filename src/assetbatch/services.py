@@ -17,6 +17,7 @@ import msgspec
 
 from assetbatch.config import Config
 from assetbatch.domain import queueing
+from assetbatch.domain.asset_classes import Product
 from assetbatch.domain.records import Command
 from assetbatch.domain.units import MINUTE_MS
 from assetbatch.errors import ConfigError, DatabaseError
@@ -307,12 +308,12 @@ class Services:
 
     @cached_property
     def entitlement_store(self) -> EntitlementStore:
-        """What the plan of this key is known to show and to lack. Another tier starts without knowledge."""
-        from assetbatch.state.entitlement_store import EntitlementStore
+        """What the plans of this key are known to show and to lack. Another plan starts without knowledge."""
+        from assetbatch.state.entitlement_store import EntitlementStore, plan_name
 
-        return EntitlementStore(
-            self.redis, self.keys, self._plan, with_special_days=self.config.follows_exchange
-        )
+        plan_of = self.config.rate_limiting.plan_of
+        names = {product: plan_name(self._fingerprint, product, plan_of(product)) for product in Product}
+        return EntitlementStore(self.redis, self.keys, names, with_special_days=self.config.follows_exchange)
 
     @cached_property
     def reference_store(self) -> ReferenceStore:
@@ -357,7 +358,7 @@ class Services:
 
             set_listed_days(remembered.special_days)
         return Entitlements(
-            end_of_day=self.config.tier.delay_minutes > 0,
+            end_of_day=self.config.end_of_day,
             restrictions=remembered.restrictions,
             observations=remembered.observations,
             page_lengths=remembered.page_lengths,

@@ -16,12 +16,17 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from email.message import Message
+from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from assetbatch.domain.models import BAR_MS, Changes, CoveredInterval, IntervalState, Outcome, Price
 from assetbatch.domain.queueing import CallKind
+from assetbatch.domain.status import Status
+from assetbatch.domain.units import DAY_MS
 from assetbatch.state.window import WindowState
 from tests.own_redis import OwnServer, own_server
 from tests.program import BARE
@@ -371,3 +376,55 @@ class TestSlots:
         assert codes[200] >= 1
         assert set(codes) == {200, 429}
         assert "busy" in reasons
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no /proc")
+def test_ten_thousand_assets_take_little_memory_however_many_ask(
+    free: World, served: Callable[..., Served]
+) -> None:
+    register_many(free, 10_000)
+    server = served()
+    with ThreadPoolExecutor(12) as pool:
+        for _ in range(4):
+            answers = [
+                pool.submit(server.get, path) for path in ("/", "/health/batch", "/metrics") for _ in range(4)
+            ]
+            assert {one.result()[0] for one in answers} <= {200, 503}
+            time.sleep(1.1)  # they are made anew
+        peak = re.search(r"VmHWM:\s+(\d+)", Path(f"/proc/{server.process.pid}/status").read_text())
+    assert peak
+    assert int(peak[1]) / 1024 < 150
+
+
+def register_many(world: World, count: int) -> None:
+    """Store a price of so many assets, and for each hour of the last day a bar."""
+    symbols = [f"M{number:05}USD" for number in range(count)]
+    world.document["secondary_assets"] = [
+        {"symbol": symbol, "polygon_ticker": f"X:{symbol}", "asset_type": "crypto"} for symbol in symbols
+    ]
+    world.init()
+    now_ms = world.clock.now_ms()
+    end_ms = now_ms - now_ms % BAR_MS
+    with world.services() as services:
+        services.store.save(
+            Changes(
+                prices=[
+                    Price(symbol=symbol, last_price=12.25, as_of_ms=end_ms, daily_open=12.5)
+                    for symbol in symbols
+                ],
+                coverage={
+                    symbol: [CoveredInterval(end_ms - DAY_MS, end_ms, IntervalState.ASKED, now_ms)]
+                    for symbol in symbols
+                },
+                outcomes=[Outcome(symbol, Status.SUCCESS) for symbol in symbols],
+            ),
+            now_ms,
+        )
+    with psycopg.connect(world.database_url) as connection:
+        connection.execute(
+            "INSERT INTO market_data.ohlcv_5m (symbol_id, ts, open, high, low, close)"
+            " SELECT id, to_timestamp(%s / 1000) - n * interval '1 hour', 12, 13, 11, 12 + n / 100.0"
+            " FROM trading.symbols CROSS JOIN generate_series(1, 24) n",
+            [end_ms],
+        )

@@ -18,7 +18,7 @@ from schemathesis.specs.openapi.checks import negative_data_rejection, positive_
 
 from assetbatch.sandbox import PLANS, SandboxServer
 
-from .helpers import KEY, Clock, ms
+from .helpers import KEY, Clock, listed, ms
 
 load_all_checks()
 
@@ -64,7 +64,7 @@ def test_the_client_reads_universal_snapshots(client: RESTClient, server: Sandbo
     assert btcusd.last_trade.price == btcusd.session.price
     assert nope.error == "NOT_FOUND"
     everything = [one.ticker for one in client.list_universal_snapshots(limit=10)]
-    assert everything == list(server.source.instruments)
+    assert everything == listed(server)
 
 
 def test_the_client_reads_v2_snapshots(client: RESTClient) -> None:
@@ -90,7 +90,7 @@ def test_the_client_reads_the_market_status_and_holidays(client: RESTClient) -> 
 
 def test_the_client_reads_the_reference(client: RESTClient, server: SandboxServer) -> None:
     found = [one.ticker for one in client.list_tickers(limit=25)]
-    assert found == list(server.source.instruments)
+    assert found == listed(server)
 
 
 def test_the_client_takes_refusals_for_what_they_are() -> None:

@@ -108,7 +108,7 @@ def drawn(
     hourly = {symbol: [close for _, close in points] for symbol, points in closes.items()}
     more = {"host": "cache-1", "days": DAYS, **more}
     beside = Beside(series=series, closes=closes, hourly_closes=hourly, **more)
-    return render(document, beside, refresh_seconds=refresh_seconds)
+    return "".join(render(document, beside, refresh_seconds=refresh_seconds))
 
 
 EVIL = "<script>alert(1)</script>&\"'$style" + "x" * 200
@@ -233,13 +233,14 @@ def test_without_a_database_says_that_the_assets_are_not_known() -> None:
 
 
 def test_without_redis_says_what_is_wrong_and_what_to_do() -> None:
-    text = render_error(
+    pieces = render_error(
         RedisError("<nothing> listens", hint="start <it>"),
         host="cache-1",
         made_ms=NOW_MS,
         interval_seconds=60,
         refresh_seconds=60,
     )
+    text = "".join(pieces)
     read = Balance()
     read.feed(text)
     assert (read.open, read.wrong) == ([], [])

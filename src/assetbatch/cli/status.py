@@ -99,12 +99,14 @@ def _show(
             health = snapshot.health_document(services)
         except UnreachableError as error:  # an old file would go on saying that all is well
             if html:
-                files.publish(html, snapshot.page_down(error, interval_seconds=interval_seconds))
+                page = snapshot.page_down(error, interval_seconds=interval_seconds)
+                files.publish(html, "".join(page))
             if prometheus:
                 files.publish(prometheus, snapshot.metrics_text_down())
             raise
         if html:
-            files.publish(html, snapshot.page(services, health, interval_seconds=interval_seconds))
+            page = snapshot.page(services, health, interval_seconds=interval_seconds)
+            files.publish(html, "".join(page))
             log.info("%s written", html)
         if prometheus:
             files.publish(prometheus, snapshot.metrics_text(services, health))

@@ -152,15 +152,14 @@ def enqueue_references(services: Services, result: CycleResult, references: Sequ
     enqueue(services, result, [(reference.id, Lane.BARS) for reference in references])
 
 
-def references_left(services: Services) -> list[Reference]:
+def references_left(services: Services, stored: Mapping[str, StoredAsset]) -> list[Reference]:
     """Return the calls for reference data that are due."""
-    if (
-        not services.config.follows_exchange and not services.config.enabled_rules
-    ):  # nothing of them is loaded
+    config = services.config
+    if not config.follows_exchange and not config.enabled_rules:  # nothing of them is loaded
         return []
     from assetbatch.refresh.references import due_references
 
-    return due_references(services, services.now_ms())
+    return due_references(services, stored, services.now_ms())
 
 
 def load_chunk(services: Services, result: CycleResult, work: Sequence[Work]) -> tuple[WorkChunk, list[Work]]:

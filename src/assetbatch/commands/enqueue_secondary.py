@@ -94,7 +94,7 @@ def enqueue_due(services: Services, result: CycleResult, known: Entitlements) ->
     with services.queue.derived():
         enqueue(services, result, price_items(services, due, stored, known))
         fresh = {report.symbol for report in rest}
-        enqueue_references(services, result, references_left(services))
+        enqueue_references(services, result, references_left(services, stored))
         enqueue_bars(services, result, known, {s: stored[s] for s in stored if s in fresh})
         result.enqueued += enqueue_missing_pages(services, services.config.assets, stored, known)
     if was_emptied:
@@ -111,7 +111,7 @@ def _plan(services: Services, known: Entitlements) -> list[str]:
     fresh = {report.symbol for report in rest}
     bars = bars_left(services, known, {symbol: one for symbol, one in stored.items() if symbol in fresh})
     pages = missing_pages(services, assets, stored, known)
-    single = [*(one.id for one in references_left(services)), *(item.id for item in bars)]
+    single = [*(one.id for one in references_left(services, stored)), *(item.id for item in bars)]
     queued = services.queue.known([*single, *(item.id for item in pages)])
     items = price_items(services, due, stored, known)
     lines = [f"enqueue {item_id} as {lane}" for item_id, lane in items]

@@ -80,7 +80,11 @@ def _explain(kind: type[S], raw: object, path: KeyPath, others: Sequence[str]) -
         if key not in fields:
             yield unknown_key(path, key, names)
     for name, field in fields.items():
-        if name in raw:
+        of = getattr(field.type, "__origin__", field.type)  # without its Annotated
+        if name in raw and isinstance(of, type) and issubclass(of, msgspec.Struct):
+            if not fits(raw[name], of):
+                yield from _explain(of, raw[name], (*path, name), ())
+        elif name in raw:
             yield from validation_errors(raw[name], field.type, (*path, name))
         elif field.required:
             yield ConfigProblem((*path, name), f"missing, expected {allowed(field.type)}")

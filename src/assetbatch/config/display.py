@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import msgspec
 from msgspec import UNSET
 
 from assetbatch.config.notify_urls import NotifyUrls
 from assetbatch.config.ping_urls import PingUrls
-from assetbatch.config.settings import ADDRESSES, ASSET_LISTS, LISTS, SECTIONS, Config
+from assetbatch.config.settings import ADDRESSES, ASSET_LISTS, LISTS, SECTIONS, Config, PlanSettings
 from assetbatch.config.tables import TABLES, TableMapping, TableMappings
 from assetbatch.config.urls import HttpUrl, ServerUrl
 from assetbatch.domain.assets import Asset
@@ -44,6 +45,8 @@ def effective(config: Config) -> list[Shown]:
             if key == "tables":
                 origin = config.origins.get("database.tables", "default")
                 lines += [Shown(path, value, origin) for path, value in _tables(section.tables)]
+            elif key == "plans":
+                lines.append(line(f"{name}.{key}", _plans(section.plans)))
             elif key == "calls_per_minute":
                 lines.append(_calls_per_minute(config))
             elif config.sandbox and (name, key) == ("provider", "base_url"):
@@ -98,11 +101,17 @@ def _tables(tables: TableMappings) -> list[tuple[str, str]]:
     return found or [("database.tables", _text(None))]
 
 
+def _plans(plans: PlanSettings) -> str:
+    written = {key: plan for key, plan in msgspec.structs.asdict(plans).items() if plan is not UNSET}
+    return ", ".join(f"{key}: {plan}" for key, plan in written.items()) or "the tier for all"
+
+
 def _calls_per_minute(config: Config) -> Shown:
     path = "rate_limiting.calls_per_minute"
     calls, origin = config.rate_limiting.calls_per_minute, config.origins.get(path, "default")
     if calls is UNSET:
-        calls, origin = config.tier.rate_limit, f"default of {config.rate_limiting.tier}"
+        plans = dict.fromkeys(map(config.rate_limiting.plan_of, config.products))
+        calls, origin = config.rate_limiting.calls_of(config.products), f"default of {', '.join(plans)}"
     return Shown(path, "unlimited" if calls is None else str(calls), origin)
 
 

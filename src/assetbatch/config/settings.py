@@ -6,7 +6,7 @@ The `title` of a setting says what it does. Its `description` says what it may b
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
@@ -20,7 +20,14 @@ from assetbatch.config.symbols import Symbol, derive
 from assetbatch.config.tables import TableMappings
 from assetbatch.config.urls import ApiUrl, DatabaseUrl, HttpUrl, RedisUrl
 from assetbatch.config.wording import named
-from assetbatch.domain.asset_classes import AssetType, class_of_type, examples_in_words, ticker_pattern
+from assetbatch.domain.asset_classes import (
+    AssetType,
+    Product,
+    class_of_type,
+    examples_in_words,
+    product_of,
+    ticker_pattern,
+)
 from assetbatch.domain.assets import Asset
 from assetbatch.domain.bar_sizes import BarSize, DerivedSize
 from assetbatch.domain.queueing import CallLimit
@@ -51,13 +58,19 @@ class Tier(NamedTuple):
     websocket_enabled: bool
     history_years: int | None = None
 
+    ends_with_day: bool = False
+    """Whether it shows neither snapshots nor anything of the running day."""
+
 
 TIERS: dict[str, Tier] = {
-    "free": Tier(5, 15, False, history_years=2),
+    "free": Tier(5, 15, False, history_years=2, ends_with_day=True),
     "starter": Tier(None, 0, False),
     "developer": Tier(None, 0, True),
     "advanced": Tier(None, 0, True),
 }
+
+PLANS: dict[str, Tier] = {"basic": TIERS["free"], **TIERS, "business": Tier(None, 0, True)}
+"""The provider's names of the plans of its products. Not every product has each."""
 
 
 class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -77,17 +90,35 @@ class BatchSettings(_Section, frozen=True):
     priority_assets_enabled: Annotated[bool, Meta(title="false: run-priority does nothing")] = True
 
 
+PlanName = Annotated[
+    Literal["basic", "free", "starter", "developer", "advanced", "business"],
+    Meta(description=f"one of {', '.join(PLANS)}"),
+]
+
+
+class PlanSettings(_Section, frozen=True):
+    """The plan of each product, for a key that has several; the tier where there is none."""
+
+    currencies: Annotated[PlanName | UnsetType, Meta(title="The plan of forex, metals and crypto")] = UNSET
+    stocks: Annotated[PlanName | UnsetType, Meta(title="The plan of stocks and ETFs")] = UNSET
+    indices: Annotated[PlanName | UnsetType, Meta(title="The plan of indices")] = UNSET
+
+
 class RateLimitSettings(_Section, frozen=True):
     """The plan, and the calls that it allows: `calls_per_minute` in any `window_seconds`.
 
-    UNSET `calls_per_minute` means the tier's own number, None means unlimited. Without `window` each API key
-    has a window of its own.
+    UNSET `calls_per_minute` means the plan's own number, None means unlimited. Of several products with
+    assets the smallest plan counts: nobody knows if calls of one are counted for another. Without
+    `window` each API key has a window of its own.
     """
 
     tier: Annotated[
         Literal["free", "starter", "developer", "advanced"],
         Meta(description=f"one of {', '.join(TIERS)}", title="The plan of the API key"),
     ] = "free"
+    plans: Annotated[PlanSettings, Meta(title="The plans of the products, if the key has several")] = (
+        PlanSettings()
+    )
     calls_per_minute: Annotated[
         CallsPerMinute | UnsetType,
         Meta(title="Maximum number of calls in a window; the tier's own if absent"),
@@ -108,12 +139,30 @@ class RateLimitSettings(_Section, frozen=True):
         "https://massive.com/pricing"
     )
 
-    @property
-    def limit(self) -> CallLimit:
-        """The number of calls that may arrive in a rolling window; unlimited is 100 a second."""
+    def plan_of(self, product: Product) -> str:
+        """Return the name of the plan of a product."""
+        name: str | UnsetType = getattr(self.plans, product)
+        return self.tier if name is UNSET else name
+
+    def plan_setting(self, product: Product) -> str:
+        """Return the setting that says the plan of a product, with its value, for a hint."""
+        name = "tier" if getattr(self.plans, product) is UNSET else f"plans.{product}"
+        return f"rate_limiting.{name}: {self.plan_of(product)}"
+
+    def expected_of(self, product: Product) -> Tier:
+        """Return what to expect of the plan of a product."""
+        return PLANS[self.plan_of(product)]
+
+    def calls_of(self, products: Iterable[Product]) -> int | None:
+        """Return the calls a minute that the smallest plan among these products allows; None: unlimited."""
+        limits = [self.expected_of(product).rate_limit for product in products]
+        return min((limit for limit in limits if limit is not None), default=None)
+
+    def limit(self, products: Iterable[Product]) -> CallLimit:
+        """Return the number of calls that may arrive in a rolling window; unlimited is 100 a second."""
         calls = self.calls_per_minute
         if calls is UNSET:
-            calls = TIERS[self.tier].rate_limit
+            calls = self.calls_of(products)
         if calls is None:
             return CallLimit(_UNLIMITED_PER_SECOND, 1000)
         return CallLimit(calls, self.window_seconds * 1000)
@@ -417,12 +466,28 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, dict=True):  # dict: for
     @property
     def call_limit(self) -> CallLimit:
         """The number of calls that may arrive in a rolling window."""
-        return self.rate_limiting.limit
+        return self.rate_limiting.limit(self.products)
 
     @property
     def tier(self) -> Tier:
-        """What to expect of the configured plan."""
+        """What to expect of the configured tier."""
         return TIERS[self.rate_limiting.tier]
+
+    @cached_property
+    def products(self) -> tuple[Product, ...]:
+        """The products of all assets, in their order; currencies where there is no asset."""
+        found = set(map(product_of, self.asset_types))
+        return tuple(one for one in Product if one in found) or (Product.CURRENCIES,)
+
+    @property
+    def end_of_day(self) -> frozenset[Product]:
+        """The products of whose plans nothing of the running day is expected."""
+        return frozenset(one for one in Product if self.rate_limiting.expected_of(one).ends_with_day)
+
+    @property
+    def history_years(self) -> Mapping[Product, int | None]:
+        """How many years of history are expected of the plan of each product; None: all."""
+        return {one: self.rate_limiting.expected_of(one).history_years for one in Product}
 
     @cached_property
     def enabled_priority_assets(self) -> tuple[Asset, ...]:
@@ -454,10 +519,14 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, dict=True):  # dict: for
     @cached_property
     def follows_exchange(self) -> bool:
         """Whether an asset, or a rule, follows the days of the stock exchange."""
-        written = (*self.enabled_priority_assets, *self.secondary_assets)
-        types = {asset.asset_type for asset in written if asset.enabled}
-        types.update(rule.every for rule in self.enabled_rules)
-        return any(class_of_type(asset_type).has_trading_days for asset_type in types)
+        return any(class_of_type(asset_type).has_trading_days for asset_type in self.asset_types)
+
+    @cached_property
+    def asset_types(self) -> tuple[AssetType, ...]:
+        """The classes of all assets and rules: the same whether the members are known or not."""
+        written = (*self.enabled_priority_assets, *(one for one in self.secondary_assets if one.enabled))
+        types = dict.fromkeys(asset.asset_type for asset in written)
+        return tuple(types | dict.fromkeys(rule.every for rule in self.enabled_rules))
 
     @property
     def configured_symbols(self) -> tuple[str, ...]:

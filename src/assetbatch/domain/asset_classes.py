@@ -25,6 +25,14 @@ class AssetType(StrEnum):
     INDICES = "indices"
 
 
+class Product(StrEnum):
+    """What the provider sells a plan of. An API key has one plan of each."""
+
+    CURRENCIES = "currencies"
+    STOCKS = "stocks"
+    INDICES = "indices"
+
+
 class Market(StrEnum):
     """The hours that a class follows."""
 
@@ -69,6 +77,7 @@ class AssetClass(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     asset_type: AssetType
+    product: Product = Product.CURRENCIES
     market: Market
     extended_market: Market | None = None
     prefix: str
@@ -183,6 +192,7 @@ _CRYPTO = AssetClass(
 
 _STOCKS = AssetClass(
     asset_type=AssetType.STOCKS,
+    product=Product.STOCKS,
     goes_by_quote=False,
     has_delayed_plans=True,
     market=Market.STOCK,
@@ -203,6 +213,7 @@ _STOCKS = AssetClass(
 
 _INDICES = AssetClass(
     asset_type=AssetType.INDICES,
+    product=Product.INDICES,
     goes_by_quote=False,
     has_delayed_plans=True,
     market=Market.INDEX,
@@ -243,6 +254,19 @@ def class_of(ticker: str) -> AssetClass:
 def class_of_type(asset_type: AssetType) -> AssetClass:
     """Return the class that gives a type its name: forex, though metals are forex too."""
     return _BY_TYPE[asset_type]
+
+
+def product_of(asset_type: AssetType) -> Product:
+    """Return the product whose plan a type belongs to."""
+    return _BY_TYPE[asset_type].product
+
+
+def product_of_name(name: str) -> Product:
+    """Return the product to which a market or a ticker belongs. No ticker is named like a market."""
+    for one in CLASSES:
+        if name in (one.market, one.extended_market):
+            return one.product
+    return class_of(name).product
 
 
 def ticker_pattern() -> str:

@@ -6,14 +6,14 @@ The time comes in as an argument. Days are New York days, as the provider counts
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from enum import StrEnum
 from functools import wraps
 from typing import Any, TypeVar
 
 import msgspec
 
-from assetbatch.domain.asset_classes import AssetType, Market, class_of, class_of_type
+from assetbatch.domain.asset_classes import AssetType, Market, Product, class_of, class_of_type, product_of
 from assetbatch.domain.formatting import listed, moment
 from assetbatch.domain.market_hours import day_of, last_midnight
 from assetbatch.domain.pages import (
@@ -157,19 +157,22 @@ def _memoized_per_moment(
 class Entitlements:
     """What may be asked for at a moment.
 
-    `end_of_day` is the tier's expectation that there are neither snapshots nor data of the running day, as on
-    the provider's free plan. What was shown or refused later counts more.
+    `end_of_day` are the products of whose plans it is expected that there are neither snapshots nor data of
+    the running day, as on the provider's free plan (True: all products). What was shown or refused later
+    counts more, and for its class alone.
     """
 
     def __init__(
         self,
         *,
-        end_of_day: bool,
+        end_of_day: bool | Collection[Product],
         restrictions: Iterable[KnownRestriction] = (),
         observations: Iterable[Observation] = (),
         page_lengths: Iterable[PageLength] = (),
     ) -> None:
-        self._end_of_day = end_of_day
+        if isinstance(end_of_day, bool):
+            end_of_day = tuple(Product) if end_of_day else ()
+        self._end_of_day = frozenset(one for one in AssetType if product_of(one) in end_of_day)
         self._restrictions = {(known.restriction, known.asset_type): known for known in restrictions}
         self._observations = {observation.asset_type: observation for observation in observations}
         self._page_lengths = {length.of: length for length in page_lengths}
@@ -205,14 +208,14 @@ class Entitlements:
         shown_ms = self._today_at_ms(asset_type, now_ms)
         if refused and (shown_ms is None or shown_ms <= refused.since_ms):
             return False
-        return shown_ms is not None or not self._end_of_day
+        return shown_ms is not None or asset_type not in self._end_of_day
 
     def today_untested(self, asset_type: AssetType, now_ms: int) -> bool:
         """Return whether nobody knows if the plan shows the running day: the tier expects none, and nobody
         has asked lately. One call may then find out that the plan has become larger."""
         if self.lacks(Restriction.TODAY, asset_type, now_ms):
             return False
-        return self._end_of_day and self._today_at_ms(asset_type, now_ms) is None
+        return asset_type in self._end_of_day and self._today_at_ms(asset_type, now_ms) is None
 
     def has_seen_today(self, asset_type: AssetType, now_ms: int) -> bool:
         """Return whether the provider has shown data of the running day within a day."""
@@ -311,7 +314,7 @@ class Entitlements:
     def expects(self, restriction: Restriction, asset_type: AssetType) -> bool:
         """Return whether a restriction is no news: it was known, the tier says so, or each midnight has
         it."""
-        by_tier = self._end_of_day and restriction is Restriction.TODAY
+        by_tier = asset_type in self._end_of_day and restriction is Restriction.TODAY
         return (
             by_tier or restriction is Restriction.LAST_DAY or (restriction, asset_type) in self._restrictions
         )

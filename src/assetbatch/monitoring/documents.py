@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 
@@ -13,7 +14,7 @@ import msgspec
 from assetbatch.errors import AssetbatchError, UnreachableError
 from assetbatch.health import Health, HealthStatus, Problem, Severity, encode
 from assetbatch.monitoring import snapshot
-from assetbatch.monitoring.server import Cached, Document
+from assetbatch.monitoring.server import Cached, Document, packed
 from assetbatch.services import Services
 from assetbatch.views import prometheus
 from assetbatch.views.web.page import security_policy
@@ -24,6 +25,10 @@ OpenServices = Callable[[], AbstractContextManager[Services]]
 
 PAGE_REFRESH_SECONDS = 60
 """Seconds after which a browser asks for the page again."""
+
+TURN_SECONDS = 2.0
+"""Maximum time for which a document waits until another is made. What is read of 10,000 assets is large, and
+is in memory once so; but a database that hangs must not make the documents late one after the other."""
 
 _JSON, _HTML = "application/json", "text/html; charset=utf-8"
 _HANGS = UnreachableError("this takes too long", hint="does redis or postgresql hang?")
@@ -37,10 +42,13 @@ def documents(
 
     `own_problems` are those of the server itself: they are in each document as well.
     """
+    making = threading.Lock()
     longest = max(PAGE_REFRESH_SECONDS, math.ceil(seconds))  # until a browser has a new page
     return {
         path: Cached(
-            _maker(open_services, own_problems, render, render_down), seconds, partial(render_down, _HANGS)
+            _maker(making, open_services, own_problems, render, render_down),
+            seconds,
+            partial(render_down, _HANGS),
         )
         for path, render, render_down in (
             ("/health/batch", _health, _health_down),
@@ -51,12 +59,14 @@ def documents(
 
 
 def _maker(
+    making: threading.Lock,
     open_services: OpenServices,
     own_problems: Callable[[], Sequence[Problem]],
     render: Callable[[Services, Health], Document],
     render_down: Callable[[AssetbatchError], Document],
 ) -> Callable[[], Document]:
     def make() -> Document:
+        in_turn = making.acquire(timeout=TURN_SECONDS)
         try:
             with open_services() as services:
                 return render(services, snapshot.health_document(services, own_problems()))
@@ -66,12 +76,16 @@ def _maker(
         except Exception:
             log.exception("a document could not be made")
             return _BUG
+        finally:
+            if in_turn:
+                making.release()
 
     return make
 
 
 def _health(_services: Services, health: Health) -> Document:
-    return Document(503 if health.status is HealthStatus.UNHEALTHY else 200, _JSON, encode(health) + b"\n")
+    status = 503 if health.status is HealthStatus.UNHEALTHY else 200
+    return Document(status, _JSON, packed((encode(health), b"\n")))
 
 
 def _health_down(error: AssetbatchError) -> Document:
@@ -81,7 +95,8 @@ def _health_down(error: AssetbatchError) -> Document:
 
 
 def _metrics(services: Services, health: Health) -> Document:
-    return Document(200, prometheus.CONTENT_TYPE, snapshot.metrics_text(services, health).encode())
+    text = snapshot.metrics_text(services, health)
+    return Document(200, prometheus.CONTENT_TYPE, packed([text.encode()]))
 
 
 def _metrics_down(_error: AssetbatchError) -> Document:
@@ -100,6 +115,7 @@ def _page_down(interval_seconds: int, error: AssetbatchError) -> Document:
     return _document(503, text)
 
 
-def _document(status: int, page: str) -> Document:
+def _document(status: int, page: Iterable[str]) -> Document:
     """Return a page with the policy that lets its own script run, and nothing else."""
-    return Document(status, _HTML, page.encode(), {"Content-Security-Policy": security_policy()})
+    body = packed(piece.encode() for piece in page)
+    return Document(status, _HTML, body, {"Content-Security-Policy": security_policy()})

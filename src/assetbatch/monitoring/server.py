@@ -6,16 +6,17 @@ long a document is made.
 
 from __future__ import annotations
 
-import gzip
 import logging
 import re
 import socket
+import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from http import HTTPStatus
+from io import BytesIO
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -47,7 +48,10 @@ STOP_SECONDS = 2
 """Maximum time for which `stop` waits for answers under way."""
 
 PACKED_BYTES = 10_000
-"""Size of a body from which it is sent as gzip to who takes that."""
+"""Size of a body from which it is kept as gzip, and sent so to who takes that."""
+
+_PIECE_BYTES = 65_536
+_GZIP = 16 + zlib.MAX_WBITS  # zlib's word for the format of gzip
 
 _HEADERS = {
     "Cache-Control": "no-store",
@@ -57,19 +61,45 @@ _HEADERS = {
 }
 
 
+class Packed(NamedTuple):
+    """A large body as gzip, and its size unpacked (bytes).
+
+    Nobody holds it unpacked as a whole: a page of 10,000 assets has 11 MB, and 1.5 MB as gzip.
+    """
+
+    data: bytes
+    size: int
+
+    def pieces(self) -> Iterator[bytes]:
+        """Yield the body unpacked."""
+        unpacker, left = zlib.decompressobj(_GZIP), self.data
+        while piece := unpacker.decompress(left, _PIECE_BYTES):
+            yield piece
+            left = unpacker.unconsumed_tail
+
+
+def packed(pieces: Iterable[bytes]) -> bytes | Packed:
+    """Return a body that is made piece by piece, as gzip if it is large: 80 ms for 10 MB."""
+    packer, parts, size = zlib.compressobj(1, wbits=_GZIP), [], 0
+    small = b""
+    for piece in pieces:
+        if size < PACKED_BYTES:
+            small += piece
+        size += len(piece)
+        parts.append(packer.compress(piece))
+    if size < PACKED_BYTES:
+        return small
+    return Packed(b"".join([*parts, packer.flush()]), size)
+
+
 @dataclass(frozen=True)
 class Document:
-    """The response for a path."""
+    """The response for a path. A large body is `packed`."""
 
     status: int
     content_type: str
-    body: bytes
+    body: bytes | Packed
     headers: Mapping[str, str] = field(default_factory=dict)
-
-    @cached_property
-    def packed(self) -> bytes:
-        """The body as gzip, made once for all who ask for it: a fifth of it, in 20 ms for 10 MB."""
-        return gzip.compress(self.body, 1, mtime=0)
 
 
 class Request(NamedTuple):
@@ -151,14 +181,20 @@ class Application:
             document = _plain(HTTPStatus.INTERNAL_SERVER_ERROR)
         line = f"{environ['REMOTE_ADDR']} {request.method} {request.path} {document.status}"
         log.info("%s", "".join(c if c.isprintable() else "?" for c in line))  # the client chose these words
-        body, headers = document.body, {**_HEADERS, **document.headers}
-        if len(body) >= PACKED_BYTES:
+        headers = {**_HEADERS, **document.headers, "Content-Type": document.content_type}
+        body: Iterable[bytes]
+        if not isinstance(document.body, Packed):
+            body, size = [document.body], len(document.body)
+        elif takes_gzip(request.headers.get("accept-encoding", "")):
+            body, size = environ["wsgi.file_wrapper"](BytesIO(document.body.data)), len(document.body.data)
+            headers["Content-Encoding"] = "gzip"
+        else:
+            body, size = document.body.pieces(), document.body.size
+        if isinstance(document.body, Packed):
             headers["Vary"] = "Accept-Encoding"
-            if takes_gzip(request.headers.get("accept-encoding", "")):
-                body, headers["Content-Encoding"] = document.packed, "gzip"
-        headers |= {"Content-Type": document.content_type, "Content-Length": str(len(body))}
+        headers["Content-Length"] = str(size)
         start_response(f"{document.status} {HTTPStatus(document.status).phrase}", list(headers.items()))
-        return [] if request.method == "HEAD" else [body]
+        return [] if request.method == "HEAD" else body
 
     def _answer(self, request: Request) -> Document:
         if action := self.actions.get(request.path.split("/", 2)[1] if "/" in request.path else ""):
@@ -226,6 +262,8 @@ class Server(TcpWSGIServer):
             max_request_header_size=REQUEST_BYTES,
             max_request_body_size=REQUEST_BYTES,
             cleanup_interval=1,
+            outbuf_high_watermark=sys.maxsize,  # else a thread would wait for its client
+            outbuf_overflow=_PIECE_BYTES,  # what a client has not taken yet is in a file
             ident="assetbatch",
             log_socket_errors=False,
         )
@@ -268,4 +306,6 @@ class Server(TcpWSGIServer):
         self._stopping = True
         self.pull_trigger()
         self._ended.wait(STOP_SECONDS)  # else it would look at sockets that are closed
+        for connection in self.connections():
+            connection.handle_close()  # it closes the files of what was not sent, too
         close_all(self._sockets)

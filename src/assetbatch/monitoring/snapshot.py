@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
 import msgspec
@@ -63,8 +63,8 @@ def last_day(services: Services) -> dict[str, Series]:
 
 def page(
     services: Services, health: Health, *, interval_seconds: int, refresh_seconds: int | None = None
-) -> str:
-    """Return a self-contained HTML page. It becomes grey where none follows for two intervals.
+) -> Iterator[str]:
+    """Return a self-contained HTML page, piece by piece: grey where none follows for two intervals.
 
     `refresh_seconds` makes a browser ask for it again.
     """
@@ -96,7 +96,9 @@ def _first_of_queue(services: Services, size: int) -> Sequence[QueueEntry]:
     return list_queue(services)[:ENTRIES_SHOWN] if 0 < size <= LISTED else []
 
 
-def page_down(error: AssetbatchError, *, interval_seconds: int, refresh_seconds: int | None = None) -> str:
+def page_down(
+    error: AssetbatchError, *, interval_seconds: int, refresh_seconds: int | None = None
+) -> Iterator[str]:
     """Return the page for when Redis cannot be asked: what is wrong, and what to do."""
     from assetbatch.views.web.page import render_error
 

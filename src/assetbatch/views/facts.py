@@ -94,7 +94,7 @@ def plan(health: Health) -> str:
         at_ms = _ms(until)
         by_moment.setdefault("now" if checked_ms - at_ms < NOW_MS else moment(at_ms), []).append(kind)
     shown = [f"{' and '.join(kinds)} up to {until}" for until, kinds in by_moment.items()]
-    return ", ".join([str(health.plan["tier"]), *shown])
+    return ", ".join([*dict.fromkeys(health.plan["plans"].values()), *shown])
 
 
 def window(health: Health) -> str:

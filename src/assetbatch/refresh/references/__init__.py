@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from assetbatch.domain.models import StoredAsset
 from assetbatch.domain.references import Reference, ReferenceKind, parse_reference
 from assetbatch.refresh.references.handler import ReferenceHandler
 from assetbatch.refresh.references.holidays import HolidaysHandler
@@ -23,10 +24,10 @@ HANDLERS: Mapping[ReferenceKind, ReferenceHandler[Any]] = {
 """The handler of each kind. Where several kinds are due, the first one here is asked for first."""
 
 
-def due_references(services: Services, now_ms: int) -> list[Reference]:
+def due_references(services: Services, stored: Mapping[str, StoredAsset], now_ms: int) -> list[Reference]:
     """Return the reference data that are to be asked for. Raise RedisError or DatabaseError."""
     asked = services.reference_store.load()
-    return [found for handler in HANDLERS.values() for found in handler.due(services, asked, now_ms)]
+    return [found for handler in HANDLERS.values() for found in handler.due(services, stored, asked, now_ms)]
 
 
 def wanted_references(services: Services, ids: Iterable[str]) -> tuple[list[Reference], list[str]]:

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
+from assetbatch.domain.models import StoredAsset
 from assetbatch.domain.references import Asked, Reference
 
 if TYPE_CHECKING:
@@ -27,9 +28,16 @@ class ReferenceHandler(ABC, Generic[Answer]):
     """One kind of reference data. An object has no state, and serves all calls of its kind."""
 
     @abstractmethod
-    def due(self, services: Services, asked: Mapping[str, Asked], now_ms: int) -> Sequence[Reference]:
-        """Return the calls that are due. `asked` is what was remembered, by name. It is called with each
-        `enqueue-secondary`, so it asks a server only where something is wanted at all."""
+    def due(
+        self,
+        services: Services,
+        stored: Mapping[str, StoredAsset],
+        asked: Mapping[str, Asked],
+        now_ms: int,
+    ) -> Sequence[Reference]:
+        """Return the calls that are due. `stored` is what is stored of the assets that are registered, and
+        `asked` what was remembered, by name. It is called with each `enqueue-secondary`, so it asks a server
+        only where something is wanted at all."""
 
     @abstractmethod
     def is_wanted(self, services: Services, reference: Reference) -> bool:

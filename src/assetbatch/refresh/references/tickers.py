@@ -12,6 +12,7 @@ from assetbatch.domain.references import Asked, AskOutcome, Reference, Reference
 from assetbatch.refresh.references.handler import ReferenceHandler, Stored
 
 if TYPE_CHECKING:
+    from assetbatch.domain.models import StoredAsset
     from assetbatch.domain.rules import Rule, Walk
     from assetbatch.provider.answers import TickersPage
     from assetbatch.provider.client import ProviderClient
@@ -36,7 +37,13 @@ def page_of(rule: Rule, walk: Walk | None) -> Reference:
 class TickersHandler(ReferenceHandler["TickersPage"]):
     """What is new is registered, and marked as gone what a walk that saw everything has not seen."""
 
-    def due(self, services: Services, asked: Mapping[str, Asked], now_ms: int) -> Sequence[Reference]:
+    def due(
+        self,
+        services: Services,
+        _stored: Mapping[str, StoredAsset],
+        asked: Mapping[str, Asked],
+        now_ms: int,
+    ) -> Sequence[Reference]:
         """Return the next page of each rule whose members are to be looked up."""
         if not services.config.enabled_rules:
             return ()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from assetbatch.domain.asset_classes import Market
-from assetbatch.domain.market_hours import is_open
+from assetbatch.domain.market_hours import day_of, is_open
 from assetbatch.sandbox.bars import Row
 from assetbatch.sandbox.market_data import MS_TO_NS, MarketData, price, volume
 from assetbatch.sandbox.parameters import choice, integer, page_of_tickers, with_cursor, within
@@ -22,7 +22,7 @@ def respond(data: MarketData, request: Request) -> SandboxResponse:
     limit = integer(request, query, "limit", 10, 1, 250)
     choice(request, query, "sort", ("ticker",), "ticker")
     kind = choice(request, query, "type", ("stocks", "options", "crypto", "fx", "indices"), "")
-    tickers = data.tickers
+    tickers = data.tickers_on(day_of(request.now_ms))
     if asked := query.get("ticker.any_of"):
         tickers = sorted(set(filter(None, asked.split(","))))
         if len(tickers) > 250:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import cache
 from html import escape
@@ -77,11 +77,15 @@ _GRAVITY = (
 
 
 class Part(NamedTuple):
-    """A part of the page under its own heading: the heading's id, its text, and the body below it."""
+    """A part of the page under its own heading: the heading's id, its text, and the body below it.
+
+    `more` are pieces of the body that follow. They are made when they are written.
+    """
 
     id: str
     heading: str
     body: str
+    more: Iterable[str] = ()
 
 
 class Beside(NamedTuple):
@@ -110,8 +114,11 @@ def carded(assets: Iterable[AssetHealth]) -> list[AssetHealth]:
     return list(islice((asset for asset in assets if asset.priority is AssetPriority.CRITICAL), CARDS))
 
 
-def render(health: Health, beside: Beside, *, refresh_seconds: int | None = None) -> str:
-    """Return the page. With `refresh_seconds` a browser asks for it again by itself."""
+def render(health: Health, beside: Beside, *, refresh_seconds: int | None = None) -> Iterator[str]:
+    """Return the page, piece by piece: as a whole it has a kilobyte for each asset.
+
+    With `refresh_seconds` a browser asks for it again by itself.
+    """
     made = (
         f'<span>made <time datetime="{health.checked_at}">{_moment(health.checked_at)}</time>'
         '<span id="age"></span></span>'
@@ -141,7 +148,7 @@ def render_error(
     made_ms: int,
     interval_seconds: int,
     refresh_seconds: int | None = None,
-) -> str:
+) -> Iterator[str]:
     """Return the page for when there is no health document: what is wrong, and what to do."""
     problem = _list([_problem(Severity.CRITICAL, error.message, error.hint)])
     made = f'<span>made {moment(made_ms)}<span id="age"></span></span>'
@@ -159,31 +166,33 @@ class _Head(NamedTuple):
     refresh_seconds: int | None
 
 
-def _page(head: _Head, facts: Sequence[str], parts: Sequence[Part], tiles: str = "") -> str:
-    shown = [part for part in parts if part.body]
+def _page(head: _Head, facts: Sequence[str], parts: Sequence[Part], tiles: str = "") -> Iterator[str]:
+    shown = [part for part in parts if part.body or part.more]
     links = "".join(f'<li><a href="#{part.id}">{part.heading}</a></li>' for part in shown)
     refresh = head.refresh_seconds
-    return _template().substitute(
-        made_ms=head.made_ms,
-        interval=head.interval_seconds,
-        policy=escape(security_policy(), quote=True),
-        refresh=f'<meta http-equiv="refresh" content="{refresh}">' if refresh else "",
-        icon=quote(_ICON.format(_ICONS[tone_of(head.status)])),
-        style=_style(),
-        script=_script(),
-        status=head.status,
-        host=escape(head.host),
-        tone=tone_of(head.status),
-        facts="".join(facts),
-        links=f'<nav aria-label="on this page"><ul>{links}</ul></nav>' if len(shown) > 1 else "",
-        parts="\n".join(
-            f'<section aria-labelledby="{part.id}"><h2 id="{part.id}">{part.heading}</h2>\n'
-            f"{part.body}</section>"
-            for part in shown
-        ),
-        tiles=tiles,
-        footer=f"assetbatch {__version__}",
-    )
+    before, after = _templates()
+    words = {
+        "made_ms": head.made_ms,
+        "interval": head.interval_seconds,
+        "policy": escape(security_policy(), quote=True),
+        "refresh": f'<meta http-equiv="refresh" content="{refresh}">' if refresh else "",
+        "icon": quote(_ICON.format(_ICONS[tone_of(head.status)])),
+        "style": _style(),
+        "script": _script(),
+        "status": head.status,
+        "host": escape(head.host),
+        "tone": tone_of(head.status),
+        "facts": "".join(facts),
+        "links": f'<nav aria-label="on this page"><ul>{links}</ul></nav>' if len(shown) > 1 else "",
+        "tiles": tiles,
+        "footer": f"assetbatch {__version__}",
+    }
+    yield before.substitute(words)
+    for part in shown:
+        yield f'<section aria-labelledby="{part.id}"><h2 id="{part.id}">{part.heading}</h2>\n{part.body}'
+        yield from part.more
+        yield "</section>\n"
+    yield after.substitute(words)
 
 
 @cache
@@ -197,8 +206,10 @@ def security_policy() -> str:
 
 
 @cache
-def _template() -> Template:
-    return Template(_resource("page.html"))
+def _templates() -> tuple[Template, Template]:
+    """Return what stands before the parts, and what stands after them."""
+    before, _, after = _resource("page.html").partition("$parts\n")
+    return Template(before), Template(after)
 
 
 @cache
@@ -418,7 +429,7 @@ def _assets(health: Health, beside: Beside) -> list[Part]:
         parts.append(Part("assets-critical", "Priority assets", body))
     if others:
         heading = "All other assets" if priority else "Assets"
-        parts.append(Part("assets", heading, _table(others, beside)))
+        parts.append(Part("assets", heading, "", _table(others, beside)))
     return parts
 
 
@@ -498,8 +509,8 @@ _COLUMNS = (
 """The columns of the table of assets."""
 
 
-def _table(assets: Sequence[AssetHealth], beside: Beside) -> str:
-    """Return the assets, those that are not well first."""
+def _table(assets: Sequence[AssetHealth], beside: Beside) -> Iterator[str]:
+    """Return the assets, those that are not well first, row by row."""
     lines = any(asset.symbol in beside.hourly_closes for asset in assets)
     columns = [column for column in _COLUMNS if lines or column.style != "line"]
     heads = "".join(
@@ -509,24 +520,26 @@ def _table(assets: Sequence[AssetHealth], beside: Beside) -> str:
         for column in columns
     )
     ordered = sorted(assets, key=lambda asset: asset.state.is_well)
-    rows = [_row(asset, beside, lines=lines) for asset in ordered]
-    cut = rest = ""
-    if len(rows) > ROWS:
-        cut = (
-            f'<p id="cut" class="soft">The first {ROWS} of {len(rows):,} are shown, and the others where '
-            "scripts run; assetbatch status --all shows each.</p>"
-        )
-        rest = f'<template id="rows">{"".join(rows[ROWS:])}</template>'
-    return (
+    rows = (_row(asset, beside, lines=lines) for asset in ordered)
+    yield (
         f'{_legend(beside)}<div id="tools" class="tools" role="search" hidden>'
         '<label>find <input type="search" id="find" autocomplete="off" spellcheck="false" '
         'placeholder="symbol, name, priority, state"></label>'
         '<label><input type="checkbox" id="unwell"> only what is not well</label>'
         '<output id="count" for="find unwell"></output></div>'
         f'<table class="assets{"" if lines else " short"}"><caption>{_fresh(assets)}</caption>'
-        f"<thead><tr>{heads}</tr></thead><tbody>{''.join(rows[:ROWS])}</tbody></table>"
-        f'{cut}{rest}<p><button type="button" id="more" hidden></button></p>'
+        f"<thead><tr>{heads}</tr></thead><tbody>"
     )
+    yield from islice(rows, ROWS)
+    yield "</tbody></table>"
+    if len(ordered) > ROWS:
+        yield (
+            f'<p id="cut" class="soft">The first {ROWS} of {len(ordered):,} are shown, and the others where '
+            'scripts run; assetbatch status --all shows each.</p><template id="rows">'
+        )
+        yield from rows
+        yield "</template>"
+    yield '<p><button type="button" id="more" hidden></button></p>'
 
 
 def _row(asset: AssetHealth, beside: Beside, *, lines: bool) -> str:
