@@ -10,7 +10,8 @@ from assetbatch.config.tables import TableMappings
 from assetbatch.database import Store
 from assetbatch.database.members import PageTaken
 from assetbatch.domain.asset_classes import AssetType
-from assetbatch.domain.rules import ListedTicker, Member, Rule, advanced, continued
+from assetbatch.domain.assets import Rule
+from assetbatch.domain.rules import ListedTicker, Member, advanced, continued
 from assetbatch.domain.units import DAY_MS
 
 from .conftest import Sql

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from assetbatch.domain.asset_classes import AssetType
+from assetbatch.domain.assets import Rule
 from assetbatch.domain.bar_sizes import BarSize
 from assetbatch.domain.entitlements import Entitlements
 from assetbatch.domain.outlook import Outlook, outlook
 from assetbatch.domain.queueing import CallLimit
-from assetbatch.domain.rules import Rule
 
 FREE, PAID = Entitlements(end_of_day=True), Entitlements(end_of_day=False)
 FIVE_A_MINUTE = CallLimit(5, 60_000)

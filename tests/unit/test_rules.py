@@ -10,14 +10,13 @@ import pytest
 from assetbatch.config import Config, load
 from assetbatch.config.display import effective
 from assetbatch.domain.asset_classes import AssetType
-from assetbatch.domain.assets import Asset, AssetPriority
+from assetbatch.domain.assets import Asset, AssetPriority, Rule
 from assetbatch.domain.bar_sizes import BarSize
 from assetbatch.domain.rules import (
     WALK_AGAIN_MS,
     WALK_STALE_MS,
     ListedTicker,
     Member,
-    Rule,
     Walk,
     advanced,
     continued,

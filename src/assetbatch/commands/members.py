@@ -10,10 +10,10 @@ from assetbatch.commands.init import RuleReport
 from assetbatch.commands.result import new_result
 from assetbatch.deadline import Deadline
 from assetbatch.domain import rules
+from assetbatch.domain.assets import Rule
 from assetbatch.domain.metrics import CallMade, measure_calls
 from assetbatch.domain.outlook import Outlook, outlook
 from assetbatch.domain.records import Command, Started
-from assetbatch.domain.rules import Rule
 from assetbatch.domain.status import Status
 from assetbatch.errors import AssetbatchError
 from assetbatch.refresh.progress import Progress

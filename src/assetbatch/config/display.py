@@ -12,10 +12,9 @@ from assetbatch.config.ping_urls import PingUrls
 from assetbatch.config.settings import ADDRESSES, ASSET_LISTS, LISTS, SECTIONS, Config, PlanSettings
 from assetbatch.config.tables import TABLES, TableMapping, TableMappings
 from assetbatch.config.urls import HttpUrl, ServerUrl
-from assetbatch.domain.assets import Asset
+from assetbatch.domain.assets import Asset, Rule
 from assetbatch.domain.bar_sizes import BarSize
 from assetbatch.domain.formatting import plural
-from assetbatch.domain.rules import Rule
 from assetbatch.secret import Secret, masked, masked_name
 
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import yaml
@@ -44,12 +44,9 @@ from assetbatch.domain.asset_classes import (
     class_of_type,
     examples_in_words,
 )
-from assetbatch.domain.assets import Asset, AssetPriority
+from assetbatch.domain.assets import Asset, AssetPriority, Rule
 from assetbatch.domain.bar_sizes import BarSize, as_bar_size
 from assetbatch.secret import masked_name, may_be_quoted
-
-if TYPE_CHECKING:
-    from assetbatch.domain.rules import Rule
 
 _CLASSES: Mapping[object, AssetPriority] = {
     UNSET: AssetPriority.MEDIUM,
@@ -311,8 +308,6 @@ def _rule(raw: object, path: KeyPath, name: str, problems: list[ConfigProblem]) 
         problems.append(ConfigProblem((*path, "extended_hours"), text))
     if foreign:
         return None
-    from assetbatch.domain.rules import Rule  # few have one
-
     bars = as_bar_size(settings.bars) if of.has_bars else BarSize.NONE
     default_years = YEARS_OF_DAYS if not bars and of.grouped_market else 0
     return Rule(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -28,14 +28,11 @@ from assetbatch.domain.asset_classes import (
     product_of,
     ticker_pattern,
 )
-from assetbatch.domain.assets import Asset
+from assetbatch.domain.assets import Asset, Rule
 from assetbatch.domain.bar_sizes import BarSize, DerivedSize
 from assetbatch.domain.queueing import CallLimit
 from assetbatch.errors import ConfigError
 from assetbatch.secret import Secret, masked
-
-if TYPE_CHECKING:
-    from assetbatch.domain.rules import Rule
 
 _UNLIMITED_PER_SECOND = 100  # what the provider asks paying customers to stay below
 

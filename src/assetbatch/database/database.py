@@ -23,9 +23,10 @@ if TYPE_CHECKING:
     from assetbatch.database.adoption import Plan
     from assetbatch.database.initialisation import Initialised
     from assetbatch.database.members import PageTaken
+    from assetbatch.domain.assets import Rule
     from assetbatch.domain.bar_sizes import DerivedSize
     from assetbatch.domain.exporting import Content, ExportSize, Piece
-    from assetbatch.domain.rules import ListedTicker, Member, Rule, Walk
+    from assetbatch.domain.rules import ListedTicker, Member, Walk
     from assetbatch.domain.verification import Tally, Verified
 
 

@@ -10,7 +10,8 @@ import msgspec
 
 from assetbatch.database.session import Connection
 from assetbatch.database.text import storable
-from assetbatch.domain.rules import Clash, Member, Rule, Walk, may_say_what_is_gone, take
+from assetbatch.domain.assets import Rule
+from assetbatch.domain.rules import Clash, Member, Walk, may_say_what_is_gone, take
 
 if TYPE_CHECKING:
     from assetbatch.config.tables import TableMappings

@@ -5,12 +5,13 @@ from __future__ import annotations
 import msgspec
 
 from assetbatch.domain.asset_classes import class_of_type
+from assetbatch.domain.assets import Rule
 from assetbatch.domain.calls import GroupedDayCall, shared_call
 from assetbatch.domain.entitlements import Entitlements
 from assetbatch.domain.formatting import format_duration, plural
 from assetbatch.domain.models import SNAPSHOT_TICKERS
 from assetbatch.domain.queueing import CallLimit
-from assetbatch.domain.rules import TICKERS_PER_CALL, Rule, expected_calls, queries, symbol_of
+from assetbatch.domain.rules import TICKERS_PER_CALL, expected_calls, queries, symbol_of
 
 
 class Outlook(msgspec.Struct, frozen=True, kw_only=True):

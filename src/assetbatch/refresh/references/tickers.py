@@ -12,8 +12,9 @@ from assetbatch.domain.references import Asked, AskOutcome, Reference, Reference
 from assetbatch.refresh.references.handler import ReferenceHandler, Stored
 
 if TYPE_CHECKING:
+    from assetbatch.domain.assets import Rule
     from assetbatch.domain.models import StoredAsset
-    from assetbatch.domain.rules import Rule, Walk
+    from assetbatch.domain.rules import Walk
     from assetbatch.provider.answers import TickersPage
     from assetbatch.provider.client import ProviderClient
     from assetbatch.services import Services
