@@ -40,7 +40,7 @@ from assetbatch.refresh.policy import QUEUE
 from assetbatch.refresh.progress import Progress
 from assetbatch.services import Services
 from assetbatch.state.process_id import new_id
-from assetbatch.state.queue import Lease, Queue
+from assetbatch.state.queue import LEASED_AT_ONCE, Lease, Queue
 from assetbatch.state.window import Grant
 
 if TYPE_CHECKING:  # few starts meet any
@@ -196,7 +196,7 @@ class QueueRun:
         owner.hold(lease)
         grant = lease.grant
         try:
-            chunk = self._chunk([lease], owner)
+            chunk = self._first_chunk(lease, owner)
             if chunk.work or not self._references:
                 report, grant = self._work_chunk(chunk, owner, grant), None
                 if reason := self._reason_to_end(report):
@@ -206,6 +206,15 @@ class QueueRun:
             return None
         finally:
             owner.release()
+
+    def _first_chunk(self, lease: Lease, owner: _LeaseOwner) -> WorkChunk:
+        """Return the work of a lease. After an error its slot is given back, which no batch owns yet."""
+        try:
+            return self._chunk([lease], owner)
+        except BaseException:
+            if lease.grant:
+                self._services.window.cancel(lease.grant)
+            raise
 
     def _work_chunk(self, chunk: WorkChunk, owner: _LeaseOwner, grant: Grant | None) -> BatchReport:
         with self._engine.begin(QUEUE, owner, grant) as batch:
@@ -238,7 +247,7 @@ class QueueRun:
 
     def _chunk(self, leases: Sequence[Lease], owner: _LeaseOwner) -> WorkChunk:
         """Return the work of these leases. Remove from the queue what the engine cannot work."""
-        found = known_work(self._services, [item.id for lease in leases for item in lease.items])
+        found = known_work(self._services, [item_id for lease in leases for item_id in lease.ids])
         work, gone = found.work, found.gone
         self._references += found.references
         for group in found.groups:
@@ -445,12 +454,11 @@ class _LeaseOwner(WorkOwner):
         self._open: dict[str, str] = {}
         self._groups: dict[str, _GroupLease] = {}
         self._group_of: dict[str, str] = {}
-        self._leases_left = MAX_ITEMS_TOGETHER // SNAPSHOT_TICKERS
+        self._calls_left = MAX_ITEMS_TOGETHER // SNAPSHOT_TICKERS - 1  # one for the first lease
 
     def hold(self, lease: Lease) -> None:
         """Own a further lease."""
-        self._leases_left -= 1
-        self._open.update((item.id, lease.token) for item in lease.items)
+        self._open.update(dict.fromkeys(lease.ids, lease.token))
 
     def expand(self, group_id: str, work: Sequence[Work]) -> list[Work]:
         """Let a leased group stand for this work; return what of it has no item of its own here."""
@@ -463,17 +471,22 @@ class _LeaseOwner(WorkOwner):
         """Return whether work belongs to a group."""
         return work_id in self._group_of
 
-    def take_more(self, count: int, alone: int) -> list[Lease]:
-        """Take and own up to `count` further leases, without slots. Once nothing waits, take no more."""
+    def take_more(self, calls: int, alone: int) -> list[Lease]:
+        """Take and own further leases without slots: the items of up to `calls` calls, and for each of them
+        at most `alone` items that take a call each. Once nothing waits, take no more."""
         leases: list[Lease] = []
-        while len(leases) < count and self._leases_left > 0:
+        calls = min(calls, self._calls_left)
+        self._calls_left -= calls
+        while calls > 0:
+            some = min(calls, LEASED_AT_ONCE // SNAPSHOT_TICKERS)
             seconds = lease_seconds(self._deadline)
-            taken = self._services.queue.take(SNAPSHOT_TICKERS, seconds, alone=alone)
+            taken = self._services.queue.take(some * SNAPSHOT_TICKERS, seconds, alone=some * alone)
             if not isinstance(taken, Lease):
-                self._leases_left = 0
+                self._calls_left = 0
                 break
             self.hold(taken)
             leases.append(taken)
+            calls -= some
         return leases
 
     def lost_leases(self, work: Sequence[Work]) -> Collection[str]:
@@ -507,6 +520,21 @@ class _LeaseOwner(WorkOwner):
     def on_stored(self, results: Sequence[Result]) -> None:
         # An answer without data is an answer: enqueue-secondary asks again when that may have changed.
         fine = (Status.SUCCESS, Status.FRESH, Status.NO_DATA)
+        if self._groups:
+            self._note_of_groups(results, fine)
+        for done in results:
+            # In a group it is ordinary: not every member is traded.
+            if done.status is Status.NO_DATA and done.work.id not in self._group_of:
+                self._failures.add(done.work.id, done.error or "")
+        self.finish([done.work.id for done in results if done.status in fine])
+        self._fail(
+            (Failure(done.work.id, done.error or done.status.value, done.final, done.fault), done.answers)
+            for done in results
+            if done.status not in fine
+        )
+        self._settle()
+
+    def _note_of_groups(self, results: Sequence[Result], fine: Collection[Status]) -> None:
         for done in results:
             work_id = done.work.id
             if group := self._groups.get(self._group_of.get(work_id, "")):
@@ -515,15 +543,6 @@ class _LeaseOwner(WorkOwner):
                     group.is_answered = True
                 else:
                     group.failed.append(done)
-            elif done.status is Status.NO_DATA:  # in a group it is ordinary: not every member is traded
-                self._failures.add(work_id, done.error or "")
-        self.finish([done.work.id for done in results if done.status in fine])
-        self._fail(
-            (Failure(done.work.id, done.error or done.status.value, done.final, done.fault), done.answers)
-            for done in results
-            if done.status not in fine
-        )
-        self._settle()
 
     def on_reference(self, result: ReferenceResult) -> None:
         """Complete the item of a call for reference data. What the plan refuses is remembered, so that its

@@ -12,7 +12,6 @@ from assetbatch.database.session import Connection
 from assetbatch.database.text import storable
 from assetbatch.domain.bar_sizes import BarSize
 from assetbatch.domain.models import IntervalState, StoredAsset
-from assetbatch.domain.numbers import positive
 from assetbatch.domain.status import OPEN, Status
 
 BARS_OF_A_DAY = 288
@@ -26,6 +25,7 @@ def load(connection: Connection, symbols: Iterable[str]) -> dict[str, StoredAsse
     Raise psycopg.Error.
     """
     asked = _askable(connection, symbols)
+    words = _words(connection.statements.names)
     found: dict[str, StoredAsset] = {}
     for (
         symbol,
@@ -35,24 +35,24 @@ def load(connection: Connection, symbols: Iterable[str]) -> dict[str, StoredAsse
         sync_status,
         status_at_ms,
         error_message,
-        platform_status,
+        word,
         last_bar_ms,
         intervals,
         rejected_ms,
         rejected_since_ms,
         bar_size,
     ) in connection.execute(connection.statements("assets.load"), {"symbols": asked}).fetchall():
-        update = last_update.parse(text)
+        update = last_update.read(text)
         found[symbol] = StoredAsset(
             symbol=symbol,
-            last_price=positive(update.get("last_price")),
-            bid=positive(update.get("bid")),
-            ask=positive(update.get("ask")),
-            daily_open=positive(update.get("daily_open")),
-            as_of_ms=last_update.as_of_ms(update),
+            last_price=update.last_price,
+            bid=update.bid,
+            ask=update.ask,
+            daily_open=update.daily_open,
+            as_of_ms=last_update.as_of_ms(update.timestamp),
             fetched_to_ms=fetched_to_ms,
             last_sync_ms=last_sync_ms,
-            platform_status=_other_word(platform_status, sync_status, connection.statements.names),
+            platform_status=None if word == words.get(sync_status, sync_status) else word,
             sync_status=None if sync_status is None else _STATUSES.get(sync_status, Status.FAILED),
             status_at_ms=status_at_ms,
             error_message=error_message,
@@ -65,9 +65,9 @@ def load(connection: Connection, symbols: Iterable[str]) -> dict[str, StoredAsse
     return {symbol: found[symbol] for symbol in asked if symbol in found}
 
 
-def _other_word(word: str | None, ours: str | None, names: Names) -> str | None:
-    """Return the word in the platform's row where it is not the one that was written for our own."""
-    return None if ours is not None and word == names.states.get(ours, ours) else word
+def _words(names: Names) -> dict[str, str]:
+    """Return the word that is written in the platform's row for each of our own."""
+    return {ours: names.states.get(ours, ours) for ours in _STATUSES}
 
 
 def closes(connection: Connection, symbols: Iterable[str], points: int) -> dict[str, list[tuple[int, float]]]:
