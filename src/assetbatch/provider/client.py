@@ -40,7 +40,9 @@ from assetbatch.secret import Secret
 
 if TYPE_CHECKING:
     from assetbatch.domain.listings import Details, TickerChange
+    from assetbatch.domain.rules import TickerQuery
     from assetbatch.domain.splits import Days
+    from assetbatch.provider.answers import TickersPage
 
 MAX_BASE_BARS = 50_000
 """The provider's largest `limit`. It counts minutes, so a page holds up to 10,000 5-minute bars."""
@@ -179,6 +181,32 @@ class ProviderClient:
             wanted["ticker.any_of"] = ",".join(tickers)
         body = self._get(f"/stocks/v1/splits?{urlencode(wanted, safe=':,')}", deadline_seconds)
         return decode_splits(body, days, self._key)
+
+    def tickers(
+        self, query: TickerQuery, after: str = "", *, deadline_seconds: float | None = None
+    ) -> TickersPage:
+        """Fetch a page of the active tickers of a market, ascending: up to 1,000 from `after` on (inclusive).
+
+        Raise ValueError for a market of which the provider has no list.
+        """
+        from assetbatch.domain.rules import TICKERS_PER_CALL
+        from assetbatch.provider.tickers import decode_tickers
+
+        market = class_of_type(query.asset_type).reference_market
+        if market is None:
+            raise ValueError(f"the provider has no list of {query.asset_type}")
+        parameters = {
+            "market": market,
+            "type": query.kind,
+            "exchange": query.exchange,
+            "ticker.gte": after,
+            "active": "true",
+            "sort": "ticker",
+            "order": "asc",
+            "limit": TICKERS_PER_CALL,
+        }
+        target = f"/v3/reference/tickers?{urlencode({k: v for k, v in parameters.items() if v}, safe=':')}"
+        return decode_tickers(self._get(target, deadline_seconds), market, self._key)
 
     def market_status(self, *, deadline_seconds: float | None = None) -> MarketStatus:
         """Fetch the provider's clock and the state of its markets.
