@@ -24,7 +24,7 @@ from assetbatch.domain.entitlements import Restriction
 from assetbatch.domain.market_hours import day_of, last_midnight, last_open, start_of_day
 from assetbatch.domain.results import CycleResult
 from assetbatch.refresh.progress import Progress
-from assetbatch.sandbox import PLANS, SandboxServer, system_clock
+from assetbatch.sandbox import PLANS, Exchange, SandboxServer, system_clock
 from assetbatch.sandbox.prices import HISTORY_START_MS
 from assetbatch.sandbox.spans import Counting
 from assetbatch.services import Services
@@ -89,6 +89,7 @@ class World:
         replay: Path | None = None,
         replay_weeks: int | None = None,
         universe: int | None = None,
+        exchange: Exchange | None = None,
         counting: Counting = Counting.STORED,
         days: int | None = 2,
     ) -> None:
@@ -101,6 +102,7 @@ class World:
             replay=replay,
             replay_weeks=replay_weeks,
             universe=universe,
+            exchange=exchange or Exchange(),
             counting=counting,
             since_ms=first_day(clock.now_ms(), days) if days else HISTORY_START_MS,
         )
