@@ -24,7 +24,8 @@ from assetbatch.domain.entitlements import Restriction
 from assetbatch.domain.market_hours import day_of, last_midnight, last_open, start_of_day
 from assetbatch.domain.results import CycleResult
 from assetbatch.refresh.progress import Progress
-from assetbatch.sandbox import PLANS, Exchange, SandboxServer, system_clock
+from assetbatch.sandbox import PLANS, SandboxServer, system_clock
+from assetbatch.sandbox.listings import USUAL_EXCHANGE, Exchange
 from assetbatch.sandbox.prices import HISTORY_START_MS
 from assetbatch.sandbox.spans import Counting
 from assetbatch.services import Services
@@ -89,8 +90,8 @@ class World:
         replay: Path | None = None,
         replay_weeks: int | None = None,
         universe: int | None = None,
-        exchange: Exchange | None = None,
         counting: Counting = Counting.STORED,
+        exchange: Exchange = USUAL_EXCHANGE,
         days: int | None = 2,
     ) -> None:
         """`days`: how many days of trading there are before this one; None: years, which cost a page of bars
@@ -102,8 +103,8 @@ class World:
             replay=replay,
             replay_weeks=replay_weeks,
             universe=universe,
-            exchange=exchange or Exchange(),
             counting=counting,
+            exchange=exchange,
             since_ms=first_day(clock.now_ms(), days) if days else HISTORY_START_MS,
         )
         self.provider.start()
