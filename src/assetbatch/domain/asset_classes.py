@@ -99,6 +99,8 @@ class AssetClass(msgspec.Struct, frozen=True, kw_only=True):
     snapshot_market: str | None = None
     unified_market: str | None = None
     grouped_market: str | None = None
+    reference_market: str | None = None
+    """The provider's word for its market in `/v3/reference/tickers`."""
     is_split_adjusted: bool | None = True
     """Whether its bars are asked for with the splits worked in; None where the provider knows no splits."""
     published_after_ms: int = 0
@@ -134,6 +136,11 @@ class AssetClass(msgspec.Struct, frozen=True, kw_only=True):
         return isinstance(self.sessions, TradingDays)
 
     @property
+    def has_splits(self) -> bool:
+        """Whether its bars are stored as they were traded, and the splits of its assets apart."""
+        return self.is_split_adjusted is False
+
+    @property
     def has_market_snapshot(self) -> bool:
         """Whether there is a snapshot of its market alone."""
         return self.snapshot_market is not None or self.unified_market is not None
@@ -161,6 +168,7 @@ _METALS = AssetClass(
     },
     snapshot_market="forex",
     grouped_market="fx",
+    reference_market="fx",
     largest_price=50_000.0,
     largest_volume=1e6,
     price_digits=5,
@@ -177,6 +185,7 @@ _FOREX = AssetClass(
     sessions={6: ((17, 24),), **dict.fromkeys(range(4), ((0, 24),)), 4: ((0, 17),)},
     snapshot_market="forex",
     grouped_market="fx",
+    reference_market="fx",
     largest_price=50_000.0,
     largest_volume=1e6,
     price_digits=5,
@@ -191,6 +200,7 @@ _CRYPTO = AssetClass(
     quotes=CURRENCIES,
     snapshot_market="crypto",
     grouped_market="crypto",
+    reference_market="crypto",
     largest_price=500_000.0,
     largest_volume=1e9,
     price_digits=8,
@@ -214,6 +224,7 @@ _STOCKS = AssetClass(
     published_after_ms=5 * MINUTE_MS,
     snapshot_market="stocks",
     grouped_market="stocks",
+    reference_market="stocks",
     largest_price=2_000_000.0,  # BRK.A costs 800,000
     largest_volume=1e10,
     price_digits=4,
@@ -233,6 +244,7 @@ _INDICES = AssetClass(
     is_named_by_ticker=True,
     sessions=TradingDays(),
     locale="us",
+    reference_market="indices",
     unified_market="indices",
     is_sold_by_ticker=True,
     has_volume=False,

@@ -98,7 +98,7 @@ def choose_calls(
     price = WorkKind.PRICE  # looked up once: thousands of assets have a price
     ordered = sorted(work, key=lambda item: item.kind is not price)
     for position, item in enumerate(ordered):
-        key = _shared_call(item.asset, known, now_ms) if item.kind is price else None
+        key = shared_call(item.asset, known, now_ms) if item.kind is price else None
         if key:
             shared.setdefault(key, []).append((position, item))
         else:
@@ -123,7 +123,7 @@ def choose_calls(
     return [call for _, call in sorted(drafts, key=lambda draft: draft[0])]
 
 
-def _shared_call(asset: Asset, known: Entitlements, now_ms: int) -> tuple[object, ...] | None:
+def shared_call(asset: Asset, known: Entitlements, now_ms: int) -> tuple[object, ...] | None:
     """Return the key of the call that brings the price of this asset along with others, or None if none
     does."""
     asset_type, ticker = asset.asset_type, asset.polygon_ticker
@@ -156,14 +156,14 @@ def goes_by_day(asset: Asset, known: Entitlements, now_ms: int) -> bool:
 
 def shares_calls(assets: Iterable[Asset], known: Entitlements, now_ms: int) -> bool:
     """Return whether one call can serve several of these assets, so that they are worth taking together."""
-    return any(_shared_call(asset, known, now_ms) for asset in assets)
+    return any(shared_call(asset, known, now_ms) for asset in assets)
 
 
 def share_of_shared(assets: Sequence[Asset], known: Entitlements, now_ms: int) -> float:
     """Return the share (0 to 1) of these assets whose prices come along with others in one call."""
     if not assets:
         return 0.0
-    return sum(_shared_call(asset, known, now_ms) is not None for asset in assets) / len(assets)
+    return sum(shared_call(asset, known, now_ms) is not None for asset in assets) / len(assets)
 
 
 def _ranges_of(

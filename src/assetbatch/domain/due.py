@@ -101,6 +101,15 @@ def _assess_price(asset: Asset, stored: StoredAsset | None, known: Entitlements,
     return Verdict(False, Explanation(Reason.NOTHING_NEWER, at_ms=stored.as_of_ms))
 
 
+def _ended(case: _Case) -> Verdict | None:
+    """Return not due if nothing comes under the ticker any more. That is no failure."""
+    listing = case.stored.listing if case.stored is not None else None
+    if listing is None or not listing.has_ended:
+        return None
+    reason = Reason.RENAMED if listing.renamed_to else Reason.DELISTED
+    return Verdict(False, Explanation(reason, about=listing.ending))
+
+
 def _rejected(case: _Case) -> Verdict | None:
     """Return a pause if the database has refused the asset."""
     pause_ms = rejection_pause_ms(case.stored, case.now_ms) if case.stored is not None else 0
@@ -154,7 +163,7 @@ def _paused(reason: Reason, duration_ms: int | None = None) -> Verdict:
     return Verdict(False, Explanation(reason, duration_ms=duration_ms), paused=True)
 
 
-BLOCKS: tuple[Callable[[_Case], Verdict | None], ...] = (_rejected, _not_in_plan, _paused_by_status)
+BLOCKS: tuple[Callable[[_Case], Verdict | None], ...] = (_ended, _rejected, _not_in_plan, _paused_by_status)
 """The rules that keep a price from being asked for, in their order."""
 
 
@@ -291,6 +300,8 @@ def bars_lag(asset: Asset, stored: StoredAsset, known: Entitlements, now_ms: int
     At least one finished bar that the frequency asks for was not asked for. Without snapshots the price comes
     from the bars, and nothing is left over.
     """
+    if stored.has_ended:
+        return False
     if not asset.bars or not known.any_snapshots(asset.asset_type, now_ms, asset.polygon_ticker):
         return False
     if not known.intraday(asset.asset_type, now_ms, asset.polygon_ticker):
