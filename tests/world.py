@@ -19,7 +19,7 @@ from assetbatch.commands.run_priority import run_priority
 from assetbatch.commands.run_queue import run_queue
 from assetbatch.config import Config, load
 from assetbatch.deadline import Deadline
-from assetbatch.domain.asset_classes import AssetType, Market
+from assetbatch.domain.asset_classes import Market
 from assetbatch.domain.entitlements import Restriction
 from assetbatch.domain.market_hours import day_of, last_midnight, last_open, start_of_day
 from assetbatch.domain.results import CycleResult
@@ -153,7 +153,7 @@ class World:
         """As after the first range of a day that the free plan has refused: no call is spent on it."""
         with self.services() as services:
             known = services.entitlements()
-            for asset_type in AssetType:
+            for asset_type in dict.fromkeys(asset.asset_type for asset in services.config.assets):
                 refusal = known.refused(
                     Restriction.TODAY, asset_type, "no", services.now_ms(), ticker="C:ANY"
                 )

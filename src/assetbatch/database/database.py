@@ -20,6 +20,8 @@ from assetbatch.domain.assets import Asset
 from assetbatch.domain.models import Changes, IntervalState, Saved, StoredAsset
 
 if TYPE_CHECKING:
+    from datetime import date
+
     from assetbatch.database.adoption import Plan
     from assetbatch.database.initialisation import Initialised
     from assetbatch.database.members import PageTaken
@@ -278,6 +280,15 @@ class Store:
 
         return self._session.run(
             "reading the walks", lambda connection, _: members.load_walks(connection, rules)
+        )
+
+    def market_days(self, market: str, since: date) -> set[date]:
+        """Return which days of a whole market were answered since a day."""
+        from assetbatch.database import days
+
+        return self._session.run(
+            "reading the days of a market",
+            lambda connection, _: days.load_market_days(connection, market, since),
         )
 
     def take_page(

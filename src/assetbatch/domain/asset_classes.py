@@ -104,6 +104,11 @@ class AssetClass(msgspec.Struct, frozen=True, kw_only=True):
     has_volume: bool = True
     goes_by_quote: bool = True
     """Whether a price without a trade is the middle of the quote. A stock's may be far from any trade."""
+    is_sold_by_ticker: bool = False
+    """Whether a plan may have some of its tickers only, so that a refused one says nothing of the others."""
+    has_days_of_bars: bool = True
+    """Whether the values of a day follow from its bars. The day of a stock has prices of the regular session
+    only, and leaves out some trades of that."""
     has_delayed_plans: bool = False
     """Whether there are plans that delay it, so that the provider's word for that counts. All plans of
     currencies that show the running day show it in real time."""
@@ -194,6 +199,7 @@ _STOCKS = AssetClass(
     asset_type=AssetType.STOCKS,
     product=Product.STOCKS,
     goes_by_quote=False,
+    has_days_of_bars=False,
     has_delayed_plans=True,
     market=Market.STOCK,
     extended_market=Market.STOCK_EXTENDED,
@@ -215,6 +221,7 @@ _INDICES = AssetClass(
     asset_type=AssetType.INDICES,
     product=Product.INDICES,
     goes_by_quote=False,
+    has_days_of_bars=False,
     has_delayed_plans=True,
     market=Market.INDEX,
     prefix="I:",
@@ -224,6 +231,7 @@ _INDICES = AssetClass(
     locale="us",
     reference_market="indices",
     unified_market="indices",
+    is_sold_by_ticker=True,
     has_volume=False,
     largest_price=1_000_000.0,
     largest_volume=0.0,

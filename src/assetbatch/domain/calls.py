@@ -28,6 +28,11 @@ class SnapshotCall(msgspec.Struct, frozen=True):
 
     work: tuple[Work, ...]
 
+    @property
+    def is_mixed(self) -> bool:
+        """Whether it is for assets of several products."""
+        return len({item.asset.asset_class.product for item in self.work}) > 1
+
 
 class MarketSnapshotCall(msgspec.Struct, frozen=True):
     """The latest prices of up to 250 assets of one class, if the plan has only snapshots of markets."""
@@ -102,6 +107,8 @@ def choose_calls(
         if sort is GroupedDayCall and len(members) == 1:  # a call of its own costs the same and brings less
             single += members
             continue
+        if sort is SnapshotCall:
+            details = []  # a product keeps calls apart, and is no part of them
         size = len(members) if sort is GroupedDayCall else SNAPSHOT_TICKERS
         for at in range(0, len(members), size):
             chunk = members[at : at + size]
@@ -121,6 +128,8 @@ def shared_call(asset: Asset, known: Entitlements, now_ms: int) -> tuple[object,
     does."""
     asset_type, ticker = asset.asset_type, asset.polygon_ticker
     if known.snapshots(asset_type, now_ms, ticker):
+        if known.lacks(Restriction.MIXED_SNAPSHOT, asset_type, now_ms):
+            return (SnapshotCall, asset.asset_class.product)
         return (SnapshotCall,)
     if known.market_snapshots(asset_type, now_ms, ticker):
         return (MarketSnapshotCall, asset_type)
@@ -137,6 +146,13 @@ def shared_call(asset: Asset, known: Entitlements, now_ms: int) -> tuple[object,
 def shares_calls(assets: Iterable[Asset], known: Entitlements, now_ms: int) -> bool:
     """Return whether one call can serve several of these assets, so that they are worth taking together."""
     return any(shared_call(asset, known, now_ms) for asset in assets)
+
+
+def share_of_shared(assets: Sequence[Asset], known: Entitlements, now_ms: int) -> float:
+    """Return the share (0 to 1) of these assets whose prices come along with others in one call."""
+    if not assets:
+        return 0.0
+    return sum(shared_call(asset, known, now_ms) is not None for asset in assets) / len(assets)
 
 
 def _ranges_of(

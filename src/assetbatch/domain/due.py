@@ -10,7 +10,7 @@ import msgspec
 from assetbatch.domain.assets import Asset
 from assetbatch.domain.coverage import asked_to
 from assetbatch.domain.entitlements import Entitlements, KnownRestriction, Restriction
-from assetbatch.domain.market_hours import last_open
+from assetbatch.domain.market_hours import last_open, next_open
 from assetbatch.domain.models import BAR_MS, IntervalState, StoredAsset
 from assetbatch.domain.pauses import (
     BARS_AGAIN_MS,
@@ -125,9 +125,18 @@ def _paused_by_status(case: _Case) -> Verdict | None:
             return _paused(Reason.UNKNOWN_TICKER, pause_ms)
         case Status.NOT_ENTITLED if since_ms < NOT_ENTITLED_AGAIN_MS:
             return _paused(Reason.NOT_IN_PLAN)
-        case Status.NO_DATA if since_ms < (pause_ms := no_data_pause_ms(by_snapshot=case.by_snapshot)):
+        case Status.NO_DATA if since_ms < (pause_ms := _no_data_pause_ms(case, stored.status_at_ms)):
             return _paused(Reason.NO_DATA, pause_ms)
     return None
+
+
+def _no_data_pause_ms(case: _Case, status_at_ms: int) -> int:
+    """Return for how long an asset is left alone after an answer without a price: an exchange that was closed
+    has nothing new before it opens."""
+    pause_ms = no_data_pause_ms(by_snapshot=case.by_snapshot)
+    if not case.asset.asset_class.has_trading_days:
+        return pause_ms
+    return max(pause_ms, next_open(case.asset.market, status_at_ms) - status_at_ms)
 
 
 def _paused(reason: Reason, duration_ms: int | None = None) -> Verdict:

@@ -41,6 +41,7 @@ class Reason(StrEnum):
     NOT_STORED = "not_stored"
     NOT_MOVING = "not_moving"
     QUIET = "quiet"
+    HALTED_OR_THIN = "halted_or_thin"
 
 
 TEXTS = {
@@ -69,6 +70,7 @@ TEXTS = {
     Reason.NOT_STORED: "the last refresh succeeded, and no price is stored",
     Reason.NOT_MOVING: "the provider answers, but its price has not moved since {moment}",
     Reason.QUIET: "quiet since {moment}: its bars were asked for, and there are none",
+    Reason.HALTED_OR_THIN: "no trade since {moment}: halted, or seldom traded",
 }
 
 

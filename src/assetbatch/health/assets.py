@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from enum import Enum, auto
 from typing import NamedTuple
 
-from assetbatch.domain.asset_classes import Market
+from assetbatch.domain.asset_classes import THIN_MARKETS, Market
 from assetbatch.domain.assets import Asset
 from assetbatch.domain.coverage import ANSWERED, completeness
 from assetbatch.domain.due import Verdict, assess
@@ -180,9 +180,11 @@ def _late(case: _Case) -> Judged | None:
 
 
 def _quiet(case: _Case) -> Judged | None:
-    if case.stillness is not Stillness.QUIET or case.stored is None:
+    reasons = {Stillness.QUIET: Reason.QUIET, Stillness.HALTED_OR_THIN: Reason.HALTED_OR_THIN}
+    reason = reasons.get(case.stillness)
+    if reason is None or case.stored is None:
         return None
-    return Judged(AssetState.FRESH, Explanation(Reason.QUIET, at_ms=case.stored.as_of_ms))
+    return Judged(AssetState.FRESH, Explanation(reason, at_ms=case.stored.as_of_ms))
 
 
 STATES: tuple[Callable[[_Case], Judged | None], ...] = (
@@ -221,6 +223,8 @@ class Stillness(Enum):
     """It moves, or nothing can be said."""
     QUIET = auto()
     """Its bars were asked for and are empty: nobody traded."""
+    HALTED_OR_THIN = auto()
+    """Others of its market have moved, and in this market one may go without a trade for hours."""
     UNEXPLAINED = auto()
     """Others of its market have moved, or it never closes: something holds it up."""
 
@@ -247,6 +251,8 @@ def stillness(
     if open_ms_between(asset.market, quiet_to_ms, stored.last_sync_ms) < patience_ms:
         return Stillness.QUIET
     others_moved = newest_ms - stored.as_of_ms >= patience_ms
+    if others_moved and asset.market in THIN_MARKETS:
+        return Stillness.HALTED_OR_THIN
     if asset.asset_class.never_closes or others_moved:
         return Stillness.UNEXPLAINED
     return Stillness.NONE

@@ -227,7 +227,8 @@ def _resource(name: str) -> str:
 
 
 def _fresh(assets: Sequence[AssetHealth]) -> str:
-    return facts.fresh(assets)
+    by_product = facts.fresh_by_product(assets)
+    return f"{facts.fresh(assets)} ({by_product})" if by_product else facts.fresh(assets)
 
 
 # --- what needs attention ---
