@@ -50,6 +50,12 @@ Replay = Annotated[
     Path | None,
     typer.Option(help="Serve the recorded bars of this folder (SYMBOL.csv) instead of made-up prices."),
 ]
+ReplayWeeks = Annotated[
+    int | None,
+    typer.Option(
+        help="Number of weeks by which recorded bars move. Without it: as close to now as possible."
+    ),
+]
 Cron = Annotated[
     int | None,
     typer.Option(
@@ -85,12 +91,7 @@ def sandbox(
     latency: Latency = "0",
     fault: Faults = None,
     replay: Replay = None,
-    replay_weeks: Annotated[
-        int | None,
-        typer.Option(
-            help="Number of weeks by which recorded bars move. Without it: as close to now as possible."
-        ),
-    ] = None,
+    replay_weeks: ReplayWeeks = None,
     universe: Annotated[
         int | None, typer.Option(min=1, help="Minimum number of pairs; made-up ones fill up.")
     ] = None,
