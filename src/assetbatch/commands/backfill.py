@@ -202,6 +202,7 @@ def chosen(
     services: Services, symbols: Sequence[str], classes: Collection[AssetPriority], *, dry_run: bool
 ) -> tuple[list[Asset], dict[str, StoredAsset]]:
     """Return the assets that are meant, and what is stored of each. Raise ConfigError."""
+    services.load_members()
     assets = [
         asset for asset in choose(services.config.assets, symbols) if not classes or asset.priority in classes
     ]

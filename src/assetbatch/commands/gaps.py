@@ -40,6 +40,7 @@ def find_gaps(
     bars."""
     now_ms = services.now_ms()
     known = services.entitlements()
+    services.load_members()
     assets = choose(services.config.assets, symbols)
     stored = services.store.load([asset.symbol for asset in assets])
     starts = {

@@ -28,7 +28,7 @@ def load(connection: Connection, symbols: Iterable[str]) -> dict[str, StoredAsse
 
     Raise psycopg.Error.
     """
-    asked = _askable(connection, symbols)
+    asked = askable(connection, symbols)
     words = _words(connection.statements.names)
     found: dict[str, StoredAsset] = {}
     for (
@@ -87,7 +87,7 @@ def closes(connection: Connection, symbols: Iterable[str], points: int) -> dict[
 
     Thinned to at most `points` of them; symbols without bars are absent. Raise psycopg.Error.
     """
-    asked = _askable(connection, symbols)
+    asked = askable(connection, symbols)
     arguments = {"symbols": asked, "every": -(-BARS_OF_A_DAY // points)}
     found: dict[str, list[tuple[int, float]]] = {}
     for symbol, start_ms, close in connection.execute(connection.statements("bars.load_closes"), arguments):
@@ -99,7 +99,7 @@ def hourly_closes(connection: Connection, symbols: Iterable[str]) -> dict[str, l
     """Return the last close of each of the newest 24 hours that have bars, ascending; symbols without bars
     are absent. Raise psycopg.Error."""
     rows = connection.execute(
-        connection.statements("bars.load_hourly_closes"), {"symbols": _askable(connection, symbols)}
+        connection.statements("bars.load_hourly_closes"), {"symbols": askable(connection, symbols)}
     )
     return {symbol: [close for close in some if close is not None] for symbol, some in rows}
 
@@ -111,7 +111,7 @@ def recent_coverage(
 
     Those of a symbol are ascending; symbols without any are absent. Raise psycopg.Error.
     """
-    arguments = {"symbols": _askable(connection, symbols), "since_ms": since_ms}
+    arguments = {"symbols": askable(connection, symbols), "since_ms": since_ms}
     row = connection.execute(connection.statements("coverage.load_recent"), arguments).fetchone()
     return msgspec.json.decode(row[0], type=dict[str, list[tuple[int, int, IntervalState]]]) if row else {}
 
@@ -121,11 +121,11 @@ def gaps(connection: Connection, ranges: Mapping[str, tuple[int, int]]) -> dict[
 
     A symbol that is not registered is absent. Raise psycopg.Error.
     """
-    askable = set(_askable(connection, ranges))
+    there = set(askable(connection, ranges))
     rows = [
         {"symbol": symbol, "start_ms": start_ms, "end_ms": end_ms}
         for symbol, (start_ms, end_ms) in ranges.items()
-        if symbol in askable
+        if symbol in there
     ]
     found: dict[str, list[tuple[int, int]]] = {}
     document = msgspec.json.encode(rows).decode()
@@ -136,7 +136,7 @@ def gaps(connection: Connection, ranges: Mapping[str, tuple[int, int]]) -> dict[
     return found
 
 
-def _askable(connection: Connection, symbols: Iterable[str]) -> list[str]:
+def askable(connection: Connection, symbols: Iterable[str]) -> list[str]:
     """Return the symbols that the server's encoding can hold, each once: no others can be registered."""
     encoding = connection.info.parameter_status("server_encoding")
     return [symbol for symbol in dict.fromkeys(symbols) if storable(symbol, encoding) == symbol]

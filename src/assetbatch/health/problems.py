@@ -125,7 +125,7 @@ def enqueue_not_started(now: Situation) -> Iterator[Problem]:
     started_ms = now.jobs[Command.ENQUEUE_SECONDARY].last_started_ms
     silent_ms = now.now_ms - (started_ms or now.known_since_ms or now.now_ms)
     longest_ms = max(ENQUEUE_SILENT_MS, ENQUEUES_MISSED * enqueue_needed_ms(now.config))
-    if now.config.enabled_secondary_assets and not now.config.sandbox and silent_ms > longest_ms:
+    if now.config.has_secondary and not now.config.sandbox and silent_ms > longest_ms:
         started = f"last started {ago(silent_ms)}" if started_ms else "never started"
         minutes = now.config.batch.enqueue_interval_minutes
         hint = f"cron should start it every {minutes} min (crontab.example)"
