@@ -25,6 +25,7 @@ from assetbatch.domain.market_hours import day_of, last_midnight, last_open, sta
 from assetbatch.domain.results import CycleResult
 from assetbatch.refresh.progress import Progress
 from assetbatch.sandbox import PLANS, SandboxServer, system_clock
+from assetbatch.sandbox.plans import Plan
 from assetbatch.sandbox.prices import HISTORY_START_MS
 from assetbatch.sandbox.spans import Counting
 from assetbatch.services import Services
@@ -81,7 +82,7 @@ class World:
         prefix: str,
         clock: SetClock,
         *,
-        plan: str = "basic",
+        plan: str | Plan = "basic",
         tier: str | None = None,
         limit: int | None = 100,
         window_seconds: int = 60,
@@ -96,7 +97,9 @@ class World:
         (0.2 s) for each new asset."""
         self.clock = clock
         self.provider = SandboxServer(
-            replace(PLANS[plan], limit=limit, window_seconds=window_seconds),
+            replace(
+                PLANS[plan] if isinstance(plan, str) else plan, limit=limit, window_seconds=window_seconds
+            ),
             clock=clock.now_ms,
             replay=replay,
             replay_weeks=replay_weeks,

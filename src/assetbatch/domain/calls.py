@@ -137,7 +137,9 @@ def _shared_call(asset: Asset, known: Entitlements, now_ms: int) -> tuple[object
         return None
     only_days = not known.intraday(asset_type, now_ms, ticker)
     ended_days = not asset.bars and not known.may_ask_today(asset_type, now_ms)
-    if (only_days or ended_days) and not known.lacks(Restriction.GROUPED, asset_type, now_ms):
+    if (only_days or ended_days or known.is_cleared(ticker)) and not known.lacks(
+        Restriction.GROUPED, asset_type, now_ms
+    ):
         visible = last_open(asset.market, known.last_day_end_ms(asset_type, now_ms))
         return (GroupedDayCall, asset_type, day_of(visible - 1))
     return None
