@@ -282,9 +282,12 @@ class Entitlements:
     def delay_ms(self, asset_type: AssetType, now_ms: int) -> int:
         """Return how old the newest data of an open market are at least: 0 or 15 minutes, as was said or
         seen."""
-        if self._today_at_ms(asset_type, now_ms) is None:
+        observation = self._observations.get(asset_type)
+        if observation is None:
             return 0
-        return DELAY_MS if self._observations[asset_type].is_delayed else 0
+        if observation.delayed is None and self._today_at_ms(asset_type, now_ms) is None:
+            return 0  # what was guessed is forgotten; what was said holds over a weekend
+        return DELAY_MS if observation.is_delayed else 0
 
     def visible_until_ms(self, asset_type: AssetType, now_ms: int, ticker: str | None = None) -> int:
         """Return the latest moment whose data this key may see, of a ticker or of its class: now, 15 minutes
