@@ -92,9 +92,9 @@ def known_work(services: Services, ids: Sequence[str]) -> KnownWork:
         references, gone = wanted_references(services, of_references)
         ids = [item_id for item_id in ids if not is_reference(item_id)]
     for item_id in ids:
-        parsed = parse_work_id(item_id)
-        if parsed.symbol in by_symbol:
-            work.append(Work(by_symbol[parsed.symbol], *parsed[1:]))
+        symbol, kind, first_day, last_day = parse_work_id(item_id)
+        if asset := by_symbol.get(symbol):
+            work.append(Work(asset, kind, first_day, last_day))
         else:
             gone.append(item_id)
     return KnownWork(work, references, gone)

@@ -48,6 +48,9 @@ if TYPE_CHECKING:  # few starts meet any
 
 log = logging.getLogger("assetbatch")
 
+# Python code looks up a member of an enum, which costs time with thousands of assets.
+_PRICE, _FRESH = WorkKind.PRICE, Status.FRESH
+
 WITNESSES = 1
 """How many batches more may find the provider down after one in which a single item has failed; one more if
 the provider has answered before. Then the run ends, and the rest of the queue keeps its attempts."""
@@ -271,12 +274,11 @@ class QueueRun:
         worked = [done for done in report.results if done.status is not Status.DEFERRED]
         stored = self._stored
         self._result.assets += [asset_report(done, stored[done.work.asset.symbol]) for done in worked]
-        refreshed = {
-            done.work.asset.symbol
+        of_refreshed = {
+            (symbol := done.work.asset.symbol): stored[symbol]
             for done in worked
-            if done.work.kind is WorkKind.PRICE and done.status is not Status.FRESH
+            if done.status is not _FRESH and done.work.kind is _PRICE
         }
-        of_refreshed = {symbol: stored[symbol] for symbol in stored if symbol in refreshed}
         enqueue_bars(self._services, self._result, self._known, of_refreshed)
 
     def _end(self, reason: EndReason, denied: Denied | None = None) -> None:
@@ -522,9 +524,10 @@ class _LeaseOwner(WorkOwner):
     def _by_token(self, ids: Iterable[str]) -> list[tuple[str, list[str]]]:
         """Return the ids of each lease. Ids that are not owned any more are left out."""
         found: dict[str, list[str]] = {}
+        token_of = self._open.get
         for item_id in ids:
-            if item_id in self._open:
-                found.setdefault(self._open[item_id], []).append(item_id)
+            if token := token_of(item_id):
+                found.setdefault(token, []).append(item_id)
         return list(found.items())
 
     def _forget(self, ids: Iterable[str]) -> None:
