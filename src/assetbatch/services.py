@@ -133,9 +133,14 @@ class Services:
 
         base_url = str(self.config.provider.base_url)
         if self.config.sandbox:
-            from assetbatch.sandbox import PLANS, SandboxServer
+            import dataclasses
 
-            plan = PLANS["basic" if self.config.rate_limiting.tier == "free" else "starter"]
+            from assetbatch.sandbox import SandboxServer, plan_of
+
+            plans = (self.config.rate_limiting.plan_of(product) for product in Product)
+            plan = plan_of(*("basic" if name == "free" else name for name in plans))
+            # As this program expects it: a product without an asset limits no call.
+            plan = dataclasses.replace(plan, limit=self.config.rate_limiting.calls_of(self.config.products))
             folder = self.config.data_folder
             folder.mkdir(parents=True, exist_ok=True)
             server = SandboxServer(plan=plan, state_file=folder / "vendor.json")

@@ -281,6 +281,127 @@ def test_a_key_without_a_product_is_refused_it() -> None:
         assert ask_json(server, "/v2/aggs/ticker/I:SPX/prev")["results"]
 
 
+# Snapshots
+
+V2 = "/v2/snapshot/locale/us/markets/stocks/tickers"
+
+
+def universal(server: SandboxServer, *tickers: str) -> list[dict[str, Any]]:
+    asked = {"ticker.any_of": ",".join(tickers), "limit": 250}
+    results: list[dict[str, Any]] = ask_json(server, "/v3/snapshot", **asked)["results"]
+    return results
+
+
+def test_a_snapshot_mixes_all_classes(server: SandboxServer) -> None:
+    found = universal(server, "AAPL", "BRK.B", "I:NDX", "C:EURUSD", "X:BTCUSD", "NOPE", "GONE")
+    types = {one["ticker"]: one.get("type", one.get("error")) for one in found}
+    assert types == {
+        "AAPL": "stocks",
+        "BRK.B": "stocks",
+        "C:EURUSD": "fx",
+        "GONE": "NOT_FOUND",
+        "I:NDX": "indices",
+        "NOPE": "NOT_FOUND",
+        "X:BTCUSD": "crypto",
+    }
+
+
+def test_a_snapshot_agrees_with_the_bars(server: SandboxServer) -> None:
+    stock, index = universal(server, "AAPL", "I:NDX")
+    for entry in (stock, index):
+        (day,) = bars(server, entry["ticker"], "1/day", "2025-06-18", "2025-06-18")
+        last = bars(server, entry["ticker"], "1/minute", "2025-06-18", "2025-06-18")[-1]
+        (previous,) = ask_json(server, f"/v2/aggs/ticker/{entry['ticker']}/prev")["results"]
+        session = entry["session"]
+        assert [session[name] for name in ("open", "high", "low", "close")] == [day[name] for name in "ohlc"]
+        assert session["previous_close"] == previous["c"]
+        assert entry.get("value", session.get("price")) == last["c"] == session["close"]
+        if entry is stock:
+            assert session["volume"] == day["v"]
+            assert (stock["last_minute"]["close"], stock["last_minute"]["volume"]) == (last["c"], last["v"])
+        else:
+            assert "volume" not in session
+        assert last["t"] * 1_000_000 <= entry["last_updated"] < ms(NOW) * 1_000_000
+
+
+@pytest.mark.parametrize(
+    ("stocks", "trades", "quotes", "timeframe"),
+    [
+        ("starter", False, False, "DELAYED"),
+        ("developer", True, False, "DELAYED"),
+        ("advanced", True, True, "REAL-TIME"),
+    ],
+)
+def test_a_plan_decides_what_a_snapshot_of_a_stock_holds(
+    stocks: str, trades: bool, quotes: bool, timeframe: str
+) -> None:
+    with SandboxServer(plan_of("basic", stocks, "basic"), clock=Clock(NOW)) as server:
+        aapl, eurusd, index = universal(server, "AAPL", "C:EURUSD", "I:NDX")
+        old = ask_json(server, f"{V2}/AAPL")["ticker"]
+        assert refusal(server, "/v2/snapshot/locale/global/markets/forex/tickers").startswith("You are not ")
+    assert ("last_trade" in aapl, "last_quote" in aapl) == (trades, quotes)
+    assert ("lastTrade" in old, "lastQuote" in old) == (trades, quotes)
+    assert aapl["last_minute"]["close"] == old["min"]["c"] > 0
+    assert aapl["timeframe"] == timeframe
+    late_ms = ms(NOW) - aapl["last_updated"] // 1_000_000
+    assert late_ms // MINUTE_MS == (15 if timeframe == "DELAYED" else 0)
+    assert eurusd["error"] == index["error"] == "NOT_ENTITLED"
+
+
+def test_the_free_plan_has_no_snapshots_of_stocks_and_indices(free: SandboxServer) -> None:
+    for path in ("/v3/snapshot?ticker.any_of=AAPL", V2, f"{V2}/AAPL", "/v3/snapshot/indices"):
+        assert refusal(free, path).startswith("You are not entitled to this data. ")
+
+
+NIGHT = {
+    # Moment in New York, market status, whether the day has prices, and whether there was a trade.
+    "2025-06-17T17:30:00-04:00": ("late_trading", True, True),
+    "2025-06-18T03:29:59-04:00": ("closed", True, True),
+    "2025-06-18T03:30:00-04:00": ("closed", False, False),
+    "2025-06-18T04:10:00-04:00": ("early_trading", False, True),
+    "2025-06-18T09:29:59-04:00": ("early_trading", False, True),
+    "2025-06-18T09:31:00-04:00": ("open", True, True),
+    "2025-06-21T12:00:00-04:00": ("closed", False, False),
+}
+
+
+@pytest.mark.parametrize("moment", NIGHT)
+def test_a_snapshot_is_cleared_in_the_night_and_its_day_is_zero_until_the_open(moment: str) -> None:
+    status, has_day, has_trade = NIGHT[moment]
+    with SandboxServer(PLANS["advanced"], clock=Clock(moment)) as server:
+        stock, index = universal(server, "AAPL", "I:NDX")
+        old = ask_json(server, f"{V2}/AAPL")["ticker"]
+    assert stock["market_status"] == status
+    assert index["market_status"] == ("open" if status == "open" else "closed")
+    assert index["value"] > 0
+    for bar in (stock["session"], index["session"]):
+        assert [bar[name] > 0 for name in ("open", "high", "low", "close")] == [has_day] * 4
+        assert bar["previous_close"] > 0
+    assert [old["day"][name] > 0 for name in "ohlcv"] == [has_day] * 5
+    assert (stock["last_minute"]["close"] > 0) is (old["min"]["c"] > 0) is has_trade
+    assert ("last_trade" in stock) is (old["lastTrade"]["p"] > 0) is has_trade
+    assert old["prevDay"]["c"] > 0
+
+
+def test_the_snapshot_of_indices_has_ten_of_them_unless_told_otherwise(server: SandboxServer) -> None:
+    assert len(ask_json(server, "/v3/snapshot/indices")["results"]) == 10
+    body = ask_json(server, "/v3/snapshot/indices", limit=250)
+    assert len(body["results"]) == 13
+    assert "next_url" not in body
+    (wrong,) = ask_json(server, "/v3/snapshot/indices", **{"ticker.any_of": "AAPL"})["results"]
+    assert wrong["error"] == "NOT_FOUND"
+
+
+def test_the_snapshot_of_all_stocks_leaves_out_what_is_gone_or_over_the_counter(
+    server: SandboxServer,
+) -> None:
+    found = [one["ticker"] for one in ask_json(server, V2)["tickers"]]
+    assert {"AAPL", "KIMpL", "NEWX"} <= set(found)
+    assert {"OLDX", "GONE", "TCEHY"}.isdisjoint(found)
+    asked = ask_json(server, V2, tickers="TCEHY,AAPL,NOPE,C:EURUSD")["tickers"]
+    assert [one["ticker"] for one in asked] == ["AAPL", "TCEHY"]
+
+
 # Splits
 
 

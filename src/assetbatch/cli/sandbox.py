@@ -17,6 +17,8 @@ class PlanName(StrEnum):
 
     BASIC = "basic"
     STARTER = "starter"
+    DEVELOPER = "developer"
+    ADVANCED = "advanced"
 
 
 class PageCounting(StrEnum):
@@ -68,6 +70,12 @@ def sandbox(
         int, typer.Option(min=0, max=65535, help="The port on 127.0.0.1; 0 takes a free one.")
     ] = 0,
     plan: Annotated[PlanName, typer.Option(help="Plan of the simulated key.")] = PlanName.BASIC,
+    stocks_plan: Annotated[
+        PlanName | None, typer.Option(help="Plan of the key for stocks, if it is another one.")
+    ] = None,
+    indices_plan: Annotated[
+        PlanName | None, typer.Option(help="Plan of the key for indices, if it is another one.")
+    ] = None,
     latency: Latency = "0",
     fault: Faults = None,
     replay: Annotated[
@@ -81,8 +89,9 @@ def sandbox(
         ),
     ] = None,
     universe: Annotated[
-        int | None, typer.Option(min=1, help="Minimum number of tickers; made-up ones fill up.")
+        int | None, typer.Option(min=1, help="Minimum number of pairs; made-up ones fill up.")
     ] = None,
+    stocks: Annotated[int, typer.Option(min=0, help="Minimum number of stocks; made-up ones fill up.")] = 0,
     retry_after: Annotated[
         bool, typer.Option("--retry-after", help="Let a 429 name the seconds to wait.")
     ] = False,
@@ -106,8 +115,9 @@ def sandbox(
             _refuse_others(context)
             raise typer.Exit(play(global_options, cron, port))
         code = _serve(
-            plan,
+            (plan, stocks_plan or plan, indices_plan or plan),
             port=port,
+            stocks=stocks,
             latency=_span(latency),
             faults=fault or (),
             replay=replay,
@@ -130,15 +140,18 @@ def _refuse_others(context: typer.Context) -> None:
             )
 
 
-def _serve(plan: PlanName, *, port: int, pages: PageCounting, **options: Any) -> int:
+def _serve(
+    plans: tuple[PlanName, PlanName, PlanName], *, port: int, stocks: int, pages: PageCounting, **options: Any
+) -> int:
     """Serve until a signal; `options` are those of SandboxServer. Return the exit code."""
     from assetbatch.errors import UnreachableError
-    from assetbatch.sandbox import PLANS, SandboxServer, serve_forever
+    from assetbatch.sandbox import Exchange, SandboxServer, plan_of, serve_forever
     from assetbatch.sandbox.spans import Counting
 
     try:
-        counting = Counting(pages.value)
-        return serve_forever(SandboxServer(PLANS[plan.value], port=port, counting=counting, **options))
+        plan, counting, exchange = plan_of(*plans), Counting(pages.value), Exchange(stocks)
+        server = SandboxServer(plan, port=port, counting=counting, exchange=exchange, **options)
+        return serve_forever(server)
     except OSError as error:
         raise UnreachableError(
             f"port {port} cannot be used: {error.strerror}", hint="choose another with --port"

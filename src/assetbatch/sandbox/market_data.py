@@ -53,6 +53,12 @@ class MarketData:
             raise Refusal(not_authorized(plans.NOT_ENTITLED, request.request_id))
         return product
 
+    def check_any_realtime(self, request: Request) -> None:
+        """Refuse a request for today's data if the plan of no product includes them."""
+        products = (self.plan, self.plan.stocks, self.plan.indices)
+        if not any(product and product.realtime for product in products):
+            raise Refusal(not_authorized(plans.NOT_ENTITLED, request.request_id))
+
     def check_kind(self, request: Request, kind: str | None) -> None:
         """Refuse a request for an asset class that the plan does not include."""
         if kind is not None and self.plan.product(kind) is None:
@@ -63,7 +69,7 @@ class MarketData:
         kind = kind_of(ticker)
         self.check_kind(request, kind)
         product = self.product_of(kind)
-        if product.tickers is not None and ticker not in product.tickers:
+        if not product.has(ticker):
             raise Refusal(not_authorized(plans.NOT_ENTITLED, request.request_id))
         return product
 

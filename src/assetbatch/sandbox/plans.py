@@ -39,6 +39,10 @@ class Product:
     opens_after_ms: int = 0
     tickers: frozenset[str] | None = None
 
+    def has(self, ticker: str) -> bool:
+        """Return whether a ticker of the product is in the plan."""
+        return self.tickers is None or ticker in self.tickers
+
     def seen_ms(self, now_ms: int) -> int:
         """Return the moment up to which the plan shows data."""
         return now_ms - self.delay_ms if self.realtime else self.opened_ms(now_ms)
@@ -73,45 +77,46 @@ class Plan(Product):
         return self if kind in self.kinds else None
 
 
-_DELAY_MS = 15 * MINUTE_MS
 _FREE = Product(realtime=False, history_years=2, opens_after_ms=3 * MINUTE_MS)
-STOCKS = {
+_DELAYED = Product(delay_ms=15 * MINUTE_MS)
+_CURRENCIES = {
+    "basic": Plan("basic", limit=5, realtime=False, history_years=2),
+    **{name: Plan(name, limit=None) for name in ("starter", "developer", "advanced", "business")},
+}
+_STOCKS = {
     "basic": _FREE,
-    "starter": Product(delay_ms=_DELAY_MS, trades=False, quotes=False),
-    "developer": Product(delay_ms=_DELAY_MS, quotes=False),
+    "starter": replace(_DELAYED, trades=False, quotes=False),
+    "developer": replace(_DELAYED, quotes=False),
     "advanced": Product(),
+    "business": Product(),
 }
-"""The plans of stocks, by name."""
-INDICES = {
+_INDICES = {
     "basic": replace(_FREE, tickers=FREE_INDICES),
-    "starter": Product(delay_ms=_DELAY_MS),
+    "starter": _DELAYED,
+    "developer": _DELAYED,
     "advanced": Product(),
+    "business": Product(),
 }
-"""The plans of indices, by name."""
-
-PLANS = {
-    "basic": Plan(
-        "basic",
-        limit=5,
-        realtime=False,
-        history_years=2,
-        stocks=STOCKS["basic"],
-        indices=INDICES["basic"],
-    ),
-    "starter": Plan("starter", limit=None, stocks=STOCKS["starter"], indices=INDICES["starter"]),
-    "advanced": Plan("advanced", limit=None),
-}
-"""The plans of a key for all products, by name."""
 
 
 def plan_of(currencies: str, stocks: str, indices: str) -> Plan:
     """Return the plan of a key that has a plan for each product, by their names.
 
-    One free product limits the calls of the key.
+    A product does not have each of the plans; then the name stands for the nearest. One free product limits
+    the calls of the key.
     """
-    limit = PLANS["basic"].limit if "basic" in (currencies, stocks, indices) else None
-    name = f"{currencies}+{stocks}+{indices}"
-    return replace(PLANS[currencies], name=name, limit=limit, stocks=STOCKS[stocks], indices=INDICES[indices])
+    names = (currencies, stocks, indices)
+    return replace(
+        _CURRENCIES[currencies],
+        name="+".join(dict.fromkeys(names)),
+        limit=_CURRENCIES["basic"].limit if "basic" in names else None,
+        stocks=_STOCKS[stocks],
+        indices=_INDICES[indices],
+    )
+
+
+PLANS = {name: plan_of(name, name, name) for name in _CURRENCIES}
+"""The plans of a key that has the same one for all products, by name."""
 
 
 def history_start(product: Product, now_ms: int) -> int | None:

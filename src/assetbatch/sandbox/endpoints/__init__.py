@@ -15,6 +15,7 @@ from assetbatch.sandbox.endpoints import (
     grouped_day,
     grouped_stocks,
     holidays,
+    index_snapshot,
     last_quote,
     last_trade,
     market_snapshot,
@@ -22,6 +23,7 @@ from assetbatch.sandbox.endpoints import (
     previous_day,
     snapshot,
     splits,
+    stock_snapshot,
     ticker_details,
     ticker_events,
     tickers,
@@ -34,6 +36,7 @@ ENDPOINTS: dict[re.Pattern[str], Callable[..., SandboxResponse]] = {
     for module in (
         snapshot, market_snapshot, bars, previous_day, grouped_day, grouped_stocks, market_status, holidays,
         last_quote, last_trade, conversion, tickers, ticker_details, ticker_events, splits,
+        stock_snapshot, index_snapshot,
     )
 }  # fmt: skip
 
