@@ -15,6 +15,7 @@ import responses
 from assetbatch.domain.asset_classes import AssetType
 from assetbatch.domain.models import BAR_MS, Bar, Price
 from assetbatch.domain.refusals import RefusalKind
+from assetbatch.domain.splits import Days
 from assetbatch.provider.answers import BarsAnswer
 from tests.provider.servers import client_of, refusal_of
 
@@ -258,6 +259,7 @@ CALLS: list[Callable[..., object]] = [
         AssetType.FOREX, date(2022, 5, 4), {"C:EURUSD": "EURUSD"}, **deadline
     ),
     lambda client, **deadline: client.previous_day("C:EURUSD", "EURUSD", **deadline),
+    lambda client, **deadline: client.splits(Days(date(2022, 5, 4), date(2022, 5, 25)), ["AAPL"], **deadline),
     lambda client, **deadline: client.market_status(**deadline),
 ]
 

@@ -252,8 +252,9 @@ def test_a_whole_markets_day_is_no_list_of_five_minute_bars(recorded: Recorded, 
     ],
 )
 def test_the_market_status(recorded: Recorded, name: str, server_time: str) -> None:
+    exchanges = dict.fromkeys(("stocks", "indices"), "extended-hours")
     assert decode_market_status(recorded(name)) == MarketStatus(
-        server_time_ms=ms(server_time), markets={"forex": "open", "crypto": "open"}
+        server_time_ms=ms(server_time), markets={"forex": "open", "crypto": "open", **exchanges}
     )
 
 

@@ -265,9 +265,20 @@ class TestThePlan:
             rate_limiting=RateLimitSettings(plans=PlanSettings(stocks="starter")),
         )
         findings = of_plan(config, known, NOW)
-        assert findings[0].message.startswith("free, starter: forex up to ")
+        assert [finding.message for finding in findings[:2]] == [
+            "currencies free: forex up to 2027-01-15 05:00 UTC",
+            "stocks starter: stocks up to now",
+        ]
         (found,) = [finding for finding in findings if finding.level is not Level.OK]
         assert "is rate_limiting.plans.stocks: starter what this key has?" in (found.hint or "")
+
+    def test_that_delays_says_so(self) -> None:
+        known = Entitlements(end_of_day=False)
+        known.saw(AssetType.STOCKS, NOW - 3_600_000, NOW, market_open=False, delayed=True)
+        apple = Asset(symbol="AAPL", polygon_ticker="AAPL", asset_type=AssetType.STOCKS)
+        config = Config(priority_assets=(apple,), rate_limiting=RateLimitSettings(tier="starter"))
+        (found,) = of_plan(config, known, NOW)
+        assert found.message == "starter: stocks up to 15 min ago"
 
 
 class TestLocksAndQueue:

@@ -98,10 +98,19 @@ class AssetClass(msgspec.Struct, frozen=True, kw_only=True):
     snapshot_market: str | None = None
     unified_market: str | None = None
     grouped_market: str | None = None
+    reference_market: str | None = None
+    """The provider's word for its market in `/v3/reference/tickers`."""
     has_bars: bool = True
     has_volume: bool = True
+    has_splits: bool = False
+    """Whether its bars are stored as they were traded, and the splits of its assets apart."""
     goes_by_quote: bool = True
     """Whether a price without a trade is the middle of the quote. A stock's may be far from any trade."""
+    is_sold_by_ticker: bool = False
+    """Whether a plan may have some of its tickers only, so that a refused one says nothing of the others."""
+    has_days_of_bars: bool = True
+    """Whether the values of a day follow from its bars. The day of a stock has prices of the regular session
+    only, and leaves out some trades of that."""
     has_delayed_plans: bool = False
     """Whether there are plans that delay it, so that the provider's word for that counts. All plans of
     currencies that show the running day show it in real time."""
@@ -150,6 +159,7 @@ _METALS = AssetClass(
     },
     snapshot_market="forex",
     grouped_market="fx",
+    reference_market="fx",
     largest_price=50_000.0,
     largest_volume=1e6,
     price_digits=5,
@@ -166,6 +176,7 @@ _FOREX = AssetClass(
     sessions={6: ((17, 24),), **dict.fromkeys(range(4), ((0, 24),)), 4: ((0, 17),)},
     snapshot_market="forex",
     grouped_market="fx",
+    reference_market="fx",
     largest_price=50_000.0,
     largest_volume=1e6,
     price_digits=5,
@@ -180,6 +191,7 @@ _CRYPTO = AssetClass(
     quotes=CURRENCIES,
     snapshot_market="crypto",
     grouped_market="crypto",
+    reference_market="crypto",
     largest_price=500_000.0,
     largest_volume=1e9,
     price_digits=8,
@@ -189,7 +201,9 @@ _STOCKS = AssetClass(
     asset_type=AssetType.STOCKS,
     product=Product.STOCKS,
     goes_by_quote=False,
+    has_days_of_bars=False,
     has_delayed_plans=True,
+    has_splits=True,
     market=Market.STOCK,
     extended_market=Market.STOCK_EXTENDED,
     prefix="",
@@ -200,6 +214,7 @@ _STOCKS = AssetClass(
     locale="us",
     snapshot_market="stocks",
     grouped_market="stocks",
+    reference_market="stocks",
     largest_price=2_000_000.0,  # BRK.A costs 800,000
     largest_volume=1e10,
     price_digits=4,
@@ -209,6 +224,7 @@ _INDICES = AssetClass(
     asset_type=AssetType.INDICES,
     product=Product.INDICES,
     goes_by_quote=False,
+    has_days_of_bars=False,
     has_delayed_plans=True,
     market=Market.INDEX,
     prefix="I:",
@@ -216,7 +232,9 @@ _INDICES = AssetClass(
     is_named_by_ticker=True,
     sessions=TradingDays(),
     locale="us",
+    reference_market="indices",
     unified_market="indices",
+    is_sold_by_ticker=True,
     has_volume=False,
     largest_price=1_000_000.0,
     largest_volume=0.0,

@@ -10,7 +10,7 @@ import msgspec
 from assetbatch.domain.assets import Asset
 from assetbatch.domain.coverage import asked_to
 from assetbatch.domain.entitlements import Entitlements, KnownRestriction, Restriction
-from assetbatch.domain.market_hours import last_open
+from assetbatch.domain.market_hours import last_open, next_open
 from assetbatch.domain.models import BAR_MS, IntervalState, StoredAsset
 from assetbatch.domain.pauses import (
     BARS_AGAIN_MS,
@@ -100,6 +100,15 @@ def _assess_price(asset: Asset, stored: StoredAsset | None, known: Entitlements,
     return Verdict(False, Explanation(Reason.NOTHING_NEWER, at_ms=stored.as_of_ms))
 
 
+def _ended(case: _Case) -> Verdict | None:
+    """Return not due if nothing comes under the ticker any more. That is no failure."""
+    listing = case.stored.listing if case.stored is not None else None
+    if listing is None or not listing.has_ended:
+        return None
+    reason = Reason.RENAMED if listing.renamed_to else Reason.DELISTED
+    return Verdict(False, Explanation(reason, about=listing.ending))
+
+
 def _rejected(case: _Case) -> Verdict | None:
     """Return a pause if the database has refused the asset."""
     pause_ms = rejection_pause_ms(case.stored, case.now_ms) if case.stored is not None else 0
@@ -125,16 +134,25 @@ def _paused_by_status(case: _Case) -> Verdict | None:
             return _paused(Reason.UNKNOWN_TICKER, pause_ms)
         case Status.NOT_ENTITLED if since_ms < NOT_ENTITLED_AGAIN_MS:
             return _paused(Reason.NOT_IN_PLAN)
-        case Status.NO_DATA if since_ms < (pause_ms := no_data_pause_ms(by_snapshot=case.by_snapshot)):
+        case Status.NO_DATA if since_ms < (pause_ms := _no_data_pause_ms(case, stored.status_at_ms)):
             return _paused(Reason.NO_DATA, pause_ms)
     return None
+
+
+def _no_data_pause_ms(case: _Case, status_at_ms: int) -> int:
+    """Return for how long an asset is left alone after an answer without a price: an exchange that was closed
+    has nothing new before it opens."""
+    pause_ms = no_data_pause_ms(by_snapshot=case.by_snapshot)
+    if not case.asset.asset_class.has_trading_days:
+        return pause_ms
+    return max(pause_ms, next_open(case.asset.market, status_at_ms) - status_at_ms)
 
 
 def _paused(reason: Reason, duration_ms: int | None = None) -> Verdict:
     return Verdict(False, Explanation(reason, duration_ms=duration_ms), paused=True)
 
 
-BLOCKS: tuple[Callable[[_Case], Verdict | None], ...] = (_rejected, _not_in_plan, _paused_by_status)
+BLOCKS: tuple[Callable[[_Case], Verdict | None], ...] = (_ended, _rejected, _not_in_plan, _paused_by_status)
 """The rules that keep a price from being asked for, in their order."""
 
 
@@ -246,6 +264,8 @@ def bars_lag(asset: Asset, stored: StoredAsset, known: Entitlements, now_ms: int
     At least one finished bar that the frequency asks for was not asked for. Without snapshots the price comes
     from the bars, and nothing is left over.
     """
+    if stored.has_ended:
+        return False
     if not asset.bars or not known.any_snapshots(asset.asset_type, now_ms, asset.polygon_ticker):
         return False
     if not known.intraday(asset.asset_type, now_ms, asset.polygon_ticker):

@@ -34,6 +34,8 @@ class Restriction(StrEnum):
 
     SNAPSHOT = "snapshot"
     """`/v3/snapshot`. The snapshots of single markets are tried, or bars are used."""
+    MIXED_SNAPSHOT = "mixed_snapshot"
+    """`/v3/snapshot` of several products in one call. Each product has calls of its own."""
     MARKET_SNAPSHOT = "market_snapshot"
     """`/v2/snapshot` of a market. Bars are used instead."""
     TODAY = "today"
@@ -312,12 +314,11 @@ class Entitlements:
         return refused.history_starts_ms or 0 if refused else 0
 
     def expects(self, restriction: Restriction, asset_type: AssetType) -> bool:
-        """Return whether a restriction is no news: it was known, the tier says so, or each midnight has
-        it."""
+        """Return whether a restriction is no news: it was known, the tier says so, each midnight has it, or
+        nothing is lost with it."""
         by_tier = asset_type in self._end_of_day and restriction is Restriction.TODAY
-        return (
-            by_tier or restriction is Restriction.LAST_DAY or (restriction, asset_type) in self._restrictions
-        )
+        is_no_loss = restriction in (Restriction.LAST_DAY, Restriction.MIXED_SNAPSHOT)
+        return by_tier or is_no_loss or (restriction, asset_type) in self._restrictions
 
     def newest_ms(self, asset_type: AssetType) -> int:
         """Return the newest moment of any data of this class that the provider has shown; 0 for none."""
@@ -500,6 +501,7 @@ def _says_nothing_new(before: Observation, after: Observation, now_ms: int) -> b
 
 _IN_WORDS = {
     Restriction.SNAPSHOT: "your plan has no unified {type} snapshots; those of the market or bars are used",
+    Restriction.MIXED_SNAPSHOT: "your plan has no snapshots of {type} with other products; each has its own",
     Restriction.MARKET_SNAPSHOT: "your plan has no {type} snapshots; bars are used instead",
     Restriction.TODAY: "your plan has no {type} data of the running day; data up to the last day are used",
     Restriction.HISTORY: "your plan has no {type} bars from before {start}; they are left out",

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from assetbatch.domain.asset_classes import Market
+from assetbatch.domain.asset_classes import THIN_MARKETS, Market
 from assetbatch.domain.assets import Asset
 from assetbatch.domain.calls import BarsCall
 from assetbatch.domain.coverage import EMPTY_MS, GAP_MS, Interval, is_asked, looks, record, unanswered
@@ -354,7 +354,7 @@ def _from_bars(
         return nothing_came(item, stored, f"the provider has no bars of {item.asset.polygon_ticker} {span}")
     price = None
     if item.kind is WorkKind.PRICE:
-        price = price_from_bars(item.asset.symbol, bars, seen_to_ms, size_ms)
+        price = price_from_bars(item.asset, bars, seen_to_ms, size_ms)
     count = len(bars) if item.asset.bars else 0
     return Result(work=item, status=Status.SUCCESS, price=price, bars=count)
 
@@ -403,16 +403,18 @@ def _end_of(call: BarsCall, now_ms: int) -> int:
     return floor_to_bar(min(call.end_ms + 1, now_ms))
 
 
-def price_from_bars(symbol: str, bars: Sequence[Bar], seen_to_ms: int, size_ms: int = BAR_MS) -> Price:
+def price_from_bars(asset: Asset, bars: Sequence[Bar], seen_to_ms: int, size_ms: int = BAR_MS) -> Price:
     """Return the price that follows from ascending bars: the last close, as of the end of its bar or the
-    moment of the request, whichever is earlier. The daily values are those of its New York day."""
+    moment of the request, whichever is earlier. The daily values are those of its New York day, if they
+    follow from bars."""
     last = bars[-1]
+    price = Price(symbol=asset.symbol, last_price=last.close, as_of_ms=min(last.t_ms + size_ms, seen_to_ms))
+    if not asset.asset_class.has_days_of_bars:
+        return price
     midnight = last_midnight(last.t_ms)
     day = [bar for bar in bars if bar.t_ms >= midnight]
-    return Price(
-        symbol=symbol,
-        last_price=last.close,
-        as_of_ms=min(last.t_ms + size_ms, seen_to_ms),
+    return msgspec.structs.replace(
+        price,
         daily_open=day[0].open,
         daily_high=max(bar.high for bar in day),
         daily_low=min(bar.low for bar in day),
@@ -436,14 +438,16 @@ def coverage_of(
 
     The interval of a bar that is of no use or misplaced is FAILED. An interval without a bar is FAILED if
     elements could not even be placed, or if so much is missing that the provider has to answer so once more.
-    All else is ASKED: its bar is stored, or the provider has none.
+    Of an asset that is seldom traded that is a day of open time. All else is ASKED: its bar is stored, or
+    the provider has none.
     """
     if start_ms >= end_ms:
         return []
     misplaced = f"{plural(len(answer.misplaced_ms), 'element')} of the answer came for another time or ticker"
     faulty = set(map(floor_to_bar, answer.faulty_ms))
     odd = _within(sorted(faulty.union(map(floor_to_bar, answer.misplaced_ms))), start_ms, end_ms)
-    gaps = _Gaps(market, answer.unplaced, before, start_ms, end_ms, now_ms, is_whole)
+    is_thin = _is_thin(market, answer.bars, start_ms, end_ms)
+    gaps = _Gaps(market, answer.unplaced, before, start_ms, end_ms, now_ms, is_whole, is_thin)
     failed = [
         interval
         for from_ms, to_ms in _gaps_of(answer, odd, start_ms, end_ms)
@@ -457,6 +461,15 @@ def coverage_of(
     ]
     failed = record((), failed)  # neighbours that failed alike are one
     return _with_the_rest_asked(failed, start_ms, end_ms, now_ms)
+
+
+def _is_thin(market: Market, bars: Sequence[Bar], start_ms: int, end_ms: int) -> bool:
+    """Return whether an answer shows an asset that is seldom traded, in a market that has such ones: it fills
+    less than half of the open time."""
+    if market not in THIN_MARKETS:
+        return False
+    filled = {floor_to_bar(bar.t_ms) for bar in bars}
+    return len(filled) * BAR_MS * 2 < open_ms_between(market, start_ms, end_ms)
 
 
 def _within(moments_ms: Sequence[int], start_ms: int, end_ms: int) -> Sequence[int]:
@@ -527,6 +540,7 @@ class _Gaps(NamedTuple):
     end_ms: int
     now_ms: int
     is_whole: bool
+    is_thin: bool
 
     def failed(self, from_ms: int, to_ms: int) -> list[CoveredInterval]:
         """Return the parts of a gap for which the provider has to be asked again."""
@@ -538,7 +552,8 @@ class _Gaps(NamedTuple):
         if self.unplaced:
             error = f"{plural(self.unplaced, 'element')} of the answer could not be placed"
             return [CoveredInterval(from_ms, to_ms, IntervalState.FAILED, self.now_ms, error)]
-        if not (open_ms > GAP_MS if self._is_within(from_ms, to_ms) else open_ms >= EMPTY_MS):
+        is_short = not self.is_thin and self._is_within(from_ms, to_ms)
+        if not (open_ms > GAP_MS if is_short else open_ms >= EMPTY_MS):
             return []
         return [
             _failed(at_ms, piece.end_ms, self.now_ms, IntervalFault.UNCONFIRMED)

@@ -12,11 +12,19 @@ from assetbatch.domain.models import StoredAsset
 from assetbatch.domain.references import Reference, ReferenceKind, parse_reference
 from assetbatch.refresh.references.handler import ReferenceHandler
 from assetbatch.refresh.references.holidays import HolidaysHandler
+from assetbatch.refresh.references.listing import FormerHandler, ListingHandler, RenamesHandler
+from assetbatch.refresh.references.tickers import TickersHandler
 
 if TYPE_CHECKING:
     from assetbatch.services import Services
 
-HANDLERS: Mapping[ReferenceKind, ReferenceHandler[Any]] = {ReferenceKind.HOLIDAYS: HolidaysHandler()}
+HANDLERS: Mapping[ReferenceKind, ReferenceHandler[Any]] = {
+    ReferenceKind.HOLIDAYS: HolidaysHandler(),
+    ReferenceKind.LISTING: ListingHandler(),
+    ReferenceKind.FORMER: FormerHandler(),
+    ReferenceKind.RENAMES: RenamesHandler(),
+    ReferenceKind.TICKERS: TickersHandler(),
+}
 """The handler of each kind. Where several kinds are due, the first one here is asked for first."""
 
 

@@ -71,7 +71,7 @@ _HOURS_IN_WORDS = {
 
 _GRAVITY = (
     *(AssetState.FAILED, AssetState.NOT_FOUND, AssetState.NO_DATA, AssetState.NOT_ENTITLED),
-    *(AssetState.STALE, AssetState.NEVER, AssetState.DUE, AssetState.FRESH),
+    *(AssetState.STALE, AssetState.NEVER, AssetState.DUE, AssetState.FRESH, AssetState.DELISTED),
 )
 """The order of states in which the table is sorted, the gravest first."""
 
@@ -227,7 +227,8 @@ def _resource(name: str) -> str:
 
 
 def _fresh(assets: Sequence[AssetHealth]) -> str:
-    return facts.fresh(assets)
+    by_product = facts.fresh_by_product(assets)
+    return f"{facts.fresh(assets)} ({by_product})" if by_product else facts.fresh(assets)
 
 
 # --- what needs attention ---
