@@ -65,7 +65,9 @@ def ask_again(
     asset keeps now."""
     by_symbol = services.config.assets_by_symbol
     coarse = [one.symbol for one in stored.values() if asked_in_larger(by_symbol[one.symbol], one)]
-    if not coarse or dry_run:
+    if not coarse:
+        return dict(stored)
+    if dry_run:
         return {**stored, **{symbol: wanted_once_more(stored[symbol]) for symbol in coarse}}
     services.store.ask_again(coarse, services.now_ms())
     log.info("%s: kept in minutes from now on, the past is asked for once more", listed(coarse))
