@@ -51,7 +51,7 @@ if TYPE_CHECKING:  # few starts meet any
 log = logging.getLogger("assetbatch")
 
 # Python code looks up a member of an enum, which costs time with thousands of assets.
-_PRICE, _FRESH = WorkKind.PRICE, Status.FRESH
+_PRICE, _FRESH, _SUCCESS = WorkKind.PRICE, Status.FRESH, Status.SUCCESS
 
 WITNESSES = 1
 """How many batches more may find the provider down after one in which a single item has failed; one more if
@@ -492,8 +492,9 @@ class _LeaseOwner(WorkOwner):
         return leases
 
     def lost_leases(self, work: Sequence[Work]) -> Collection[str]:
-        self.start([*dict.fromkeys(self._item_of(item.id) for item in work)])
-        return [item.id for item in work if self._item_of(item.id) not in self._open]
+        items = {(work_id := item.id): self._item_of(work_id) for item in work}
+        self.start([*dict.fromkeys(items.values())])
+        return [work_id for work_id, item_id in items.items() if item_id not in self._open]
 
     def start(self, ids: Sequence[str]) -> Collection[str]:
         """Count an attempt of these items, whose call goes out now. Return those that somebody else has taken
@@ -524,14 +525,15 @@ class _LeaseOwner(WorkOwner):
         fine = (Status.SUCCESS, Status.FRESH, Status.NO_DATA)
         if self._groups:
             self._note_of_groups(results, fine)
-        for done in results:
+        others = [done for done in results if done.status is not _SUCCESS]
+        for done in others:
             # In a group it is ordinary: not every member is traded.
             if done.status is Status.NO_DATA and done.work.id not in self._group_of:
                 self._failures.add(done.work.id, done.error or "")
         self.finish([done.work.id for done in results if done.status in fine])
         self._fail(
             (Failure(done.work.id, done.error or done.status.value, done.final, done.fault), done.answers)
-            for done in results
+            for done in others
             if done.status not in fine
         )
         self._settle()
