@@ -561,6 +561,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, dict=True):  # dict: for
         if they are switched off, else the one that the ticker follows from."""
         if ticker in self._symbols_by_ticker:
             return self._symbols_by_ticker[ticker]
+        if ":" not in ticker:  # a stock: no ticker follows from a symbol whose type nobody has said
+            return ()
         name = ticker.partition(":")[2]
         derived = derive(name)
         follows = derived is not None and derived.polygon_ticker == ticker

@@ -14,6 +14,7 @@ from functools import lru_cache
 import msgspec
 
 from assetbatch.domain.currencies import COINS, CURRENCIES, METALS
+from assetbatch.domain.units import MINUTE_MS
 
 
 class AssetType(StrEnum):
@@ -100,10 +101,13 @@ class AssetClass(msgspec.Struct, frozen=True, kw_only=True):
     grouped_market: str | None = None
     reference_market: str | None = None
     """The provider's word for its market in `/v3/reference/tickers`."""
+    is_split_adjusted: bool | None = True
+    """Whether its bars are asked for with the splits worked in; None where the provider knows no splits."""
+    published_after_ms: int = 0
+    """How long after New York midnight a day that has ended is asked for, where the plan shows no running
+    day."""
     has_bars: bool = True
     has_volume: bool = True
-    has_splits: bool = False
-    """Whether its bars are stored as they were traded, and the splits of its assets apart."""
     goes_by_quote: bool = True
     """Whether a price without a trade is the middle of the quote. A stock's may be far from any trade."""
     is_sold_by_ticker: bool = False
@@ -130,6 +134,11 @@ class AssetClass(msgspec.Struct, frozen=True, kw_only=True):
     def has_trading_days(self) -> bool:
         """Whether its market follows the days of the stock exchange."""
         return isinstance(self.sessions, TradingDays)
+
+    @property
+    def has_splits(self) -> bool:
+        """Whether its bars are stored as they were traded, and the splits of its assets apart."""
+        return self.is_split_adjusted is False
 
     @property
     def has_market_snapshot(self) -> bool:
@@ -203,7 +212,6 @@ _STOCKS = AssetClass(
     goes_by_quote=False,
     has_days_of_bars=False,
     has_delayed_plans=True,
-    has_splits=True,
     market=Market.STOCK,
     extended_market=Market.STOCK_EXTENDED,
     prefix="",
@@ -212,6 +220,8 @@ _STOCKS = AssetClass(
     is_named_by_ticker=True,
     sessions=TradingDays(),
     locale="us",
+    is_split_adjusted=False,
+    published_after_ms=5 * MINUTE_MS,
     snapshot_market="stocks",
     grouped_market="stocks",
     reference_market="stocks",
@@ -226,6 +236,8 @@ _INDICES = AssetClass(
     goes_by_quote=False,
     has_days_of_bars=False,
     has_delayed_plans=True,
+    is_split_adjusted=None,
+    published_after_ms=5 * MINUTE_MS,
     market=Market.INDEX,
     prefix="I:",
     example="I:NDX",
@@ -247,10 +259,16 @@ CLASSES = (_METALS, _FOREX, _CRYPTO, _STOCKS, _INDICES)
 _BY_TYPE = {one.asset_type: one for one in CLASSES}
 EXAMPLES = {asset_type: one.example for asset_type, one in _BY_TYPE.items()}
 """A ticker of each type, for messages."""
+_EXTENDED = {one.market: one.extended_market for one in CLASSES if one.extended_market}
 SESSIONS: dict[Market, Sessions | None] = {
     **{one.market: one.sessions for one in CLASSES},
     Market.STOCK_EXTENDED: TradingDays(opens=time(4), late_hours=4),
 }
+
+
+def longest_hours(market: Market) -> Market:
+    """Return the market that is open whenever the provider may have data of this one."""
+    return _EXTENDED.get(market, market)
 
 
 @lru_cache(maxsize=2**14)

@@ -104,8 +104,8 @@ def choose_calls(
         else:
             single.append((position, item))
     for (sort, *details), members in shared.items():
-        if sort is GroupedDayCall and len(members) == 1:  # a call of its own costs the same and brings less
-            single += members
+        if sort is GroupedDayCall and len(members) == 1 and not _has_days_of_its_own(members[0][1].asset):
+            single += members  # a call of its own costs the same
             continue
         if sort is SnapshotCall:
             details = []  # a product keeps calls apart, and is no part of them
@@ -133,14 +133,26 @@ def shared_call(asset: Asset, known: Entitlements, now_ms: int) -> tuple[object,
         return (SnapshotCall,)
     if known.market_snapshots(asset_type, now_ms, ticker):
         return (MarketSnapshotCall, asset_type)
-    if asset.asset_class.grouped_market is None:
-        return None
-    only_days = not known.intraday(asset_type, now_ms, ticker)
-    ended_days = not asset.bars and not known.may_ask_today(asset_type, now_ms)
-    if (only_days or ended_days) and not known.lacks(Restriction.GROUPED, asset_type, now_ms):
+    if goes_by_day(asset, known, now_ms):
         visible = last_open(asset.market, known.last_day_end_ms(asset_type, now_ms))
         return (GroupedDayCall, asset_type, day_of(visible - 1))
     return None
+
+
+def _has_days_of_its_own(asset: Asset) -> bool:
+    """Return whether the bar of a day does not follow from its minutes: that of a stock has the prices of the
+    session, which minutes beside the session do not change."""
+    return asset.asset_class.has_trading_days
+
+
+def goes_by_day(asset: Asset, known: Entitlements, now_ms: int) -> bool:
+    """Return whether a grouped day brings the price of an asset that no snapshot brings."""
+    asset_type = asset.asset_type
+    if asset.asset_class.grouped_market is None or known.lacks(Restriction.GROUPED, asset_type, now_ms):
+        return False
+    ticker = asset.polygon_ticker
+    only_days = not known.intraday(asset_type, now_ms, ticker) or known.is_cleared(ticker)
+    return only_days or (not asset.bars and not known.may_ask_today(asset_type, now_ms))
 
 
 def shares_calls(assets: Iterable[Asset], known: Entitlements, now_ms: int) -> bool:

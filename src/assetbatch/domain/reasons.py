@@ -26,6 +26,7 @@ class Reason(StrEnum):
     COMPLETE = "complete"
     REFRESHED = "refreshed"
     NEWLY_VISIBLE = "newly_visible"
+    NOT_TRADED = "not_traded"
     CLOSED = "closed"
     END_MISSING = "end_missing"
     NOTHING_NEWER = "nothing_newer"
@@ -59,6 +60,7 @@ TEXTS = {
     Reason.COMPLETE: "complete up to {moment}",
     Reason.REFRESHED: "refreshed {duration} ago",
     Reason.NEWLY_VISIBLE: "data up to {moment} can be seen now",
+    Reason.NOT_TRADED: "not traded on the last day that was published",
     Reason.CLOSED: "closed since {moment}, nothing newer was there afterwards",
     Reason.END_MISSING: "the end before {moment} was missing; asked again",
     Reason.NOTHING_NEWER: "nothing newer than {moment} was there; asked again later",

@@ -11,7 +11,7 @@ from datetime import date
 from typing import TYPE_CHECKING, Self
 from urllib.parse import quote, urlencode, urlsplit
 
-from assetbatch.domain.asset_classes import AssetType, class_of_type
+from assetbatch.domain.asset_classes import AssetClass, AssetType, class_of, class_of_type
 from assetbatch.domain.bar_sizes import BarSize
 from assetbatch.domain.models import SNAPSHOT_TICKERS
 from assetbatch.domain.queueing import LONGEST_CALL_SECONDS
@@ -115,7 +115,7 @@ class ProviderClient:
         """
         of = class_of_type(asset_type)
         place = f"locale/{of.locale}/market/{of.grouped_market}"
-        target = f"/v2/aggs/grouped/{place}/{day.isoformat()}?adjusted=true"
+        target = f"/v2/aggs/grouped/{place}/{day.isoformat()}{_query(of)}"
         return decode_grouped_day(self._get(target, deadline_seconds), day, assets, self._key)
 
     def bars(
@@ -137,7 +137,7 @@ class ProviderClient:
             raise ValueError("a range of bars ends before it starts")
         target = (
             f"/v2/aggs/ticker/{_in_path(ticker)}/range/{size.ms // MINUTE_MS}/minute/{start_ms}/{end_ms}"
-            f"?adjusted=true&sort=asc&limit={limit}"
+            f"{_query(class_of(ticker), sort='asc', limit=limit)}"
         )
         return self._bars(target, ticker, (start_ms, end_ms), size.ms, deadline_seconds)
 
@@ -159,7 +159,8 @@ class ProviderClient:
         self, ticker: str, symbol: str, *, deadline_seconds: float | None = None
     ) -> PreviousDay | None:
         """Fetch the last complete day. Its close is the price, as of its end; None without one."""
-        body = self._get(f"/v2/aggs/ticker/{_in_path(ticker)}/prev?adjusted=true", deadline_seconds)
+        target = f"/v2/aggs/ticker/{_in_path(ticker)}/prev{_query(class_of(ticker))}"
+        body = self._get(target, deadline_seconds)
         return decode_previous_day(body, ticker=ticker, symbol=symbol, key=self._key)
 
     def splits(
@@ -284,6 +285,16 @@ class ProviderClient:
 
 
 _PORTS = {"http": 80, "https": 443}
+
+
+def _query(of: AssetClass, **parameters: object) -> str:
+    """Return the query for bars of a class.
+
+    Those of stocks are raw: a split would rescale all that is stored. Of indices there is nothing to adjust.
+    """
+    adjusted = {} if of.is_split_adjusted is None else {"adjusted": str(of.is_split_adjusted).lower()}
+    query = urlencode({**adjusted, **parameters})
+    return f"?{query}" if query else ""
 
 
 def _check_number(assets: Mapping[str, str]) -> None:
