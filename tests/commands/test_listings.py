@@ -159,11 +159,12 @@ class TestANewStock:
         assert len(asked(world, "/v3/")) == 1
         assert state(world, "NVDA") is AssetState.FRESH
 
+    @pytest.mark.parametrize("fault", ["not-authorized-200", "status=404"])
     def test_is_kept_without_its_former_tickers_where_they_are_refused(
-        self, of: Any, caplog: pytest.LogCaptureFixture
+        self, of: Any, caplog: pytest.LogCaptureFixture, fault: str
     ) -> None:
         world = of("YOUNG", "AAPL")
-        world.provider.order("not-authorized-200", times=None, path_contains="/vX/")
+        world.provider.order(fault, times=None, path_contains="/vX/")
         start(world)
         assert len(asked(world, "/vX/")) == 1
         found = listing(world, "YOUNG")

@@ -197,14 +197,15 @@ class RenamesHandler(_OfStock[tuple[TickerChange, ...]]):
         """Go on without an answer."""
         if not _is_no_answer(refusal):
             return None
-        if refusal.kind is RefusalKind.NOT_IN_PLAN and refusal.sent:
+        if refusal.kind is not RefusalKind.UNKNOWN_TICKER and refusal.sent:
             self.remember(services, reference, Asked(now_ms, AskOutcome.REFUSED, refusal.message))
         return _keep_changes(services, reference, (), now_ms)
 
 
 def _is_no_answer(refusal: Refusal) -> bool:
-    """Return whether a refusal is not to be expected to change soon."""
-    return refusal.kind in (RefusalKind.UNKNOWN_TICKER, RefusalKind.NOT_IN_PLAN)
+    """Return whether a refusal is not to be expected to change soon. An experimental endpoint may go."""
+    is_gone = refusal.kind is RefusalKind.NONSENSE and (refusal.http_status or 0) // 100 == 4
+    return is_gone or refusal.kind in (RefusalKind.UNKNOWN_TICKER, RefusalKind.NOT_IN_PLAN)
 
 
 def _asset(services: Services, reference: Reference) -> Asset:
