@@ -191,6 +191,19 @@ class TestASilentStock:
         start(world)
         assert [path for path in world.paths[calls:] if "marketstatus" not in path] == []
 
+    def test_that_snapshots_do_not_find_leaves_no_dead_letter(self, of: Any, clock: SetClock) -> None:
+        world = of("AAPL", "DYING", bars="none", plan="starter", limit=None)
+        clock.at_ms -= 8 * HOUR_MS  # the last session is open
+        start(world)
+        clock.at_ms += DAY_MS
+        start(world)
+        with world.services() as services:
+            assert [letter.id for letter in services.queue.dead_letters(9)] == ["DYING"]
+        five_sessions_later(world, clock)
+        assert state(world, "DYING") is AssetState.DELISTED
+        with world.services() as services:
+            assert services.queue.dead_letters(9) == []
+
     @pytest.mark.parametrize("bars", ["5m", "none"])
     def test_that_is_renamed_gets_advice(self, of: Any, clock: SetClock, bars: str) -> None:
         world = of("AAPL", "FORMER", bars=bars)

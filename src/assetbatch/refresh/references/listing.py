@@ -27,7 +27,9 @@ from assetbatch.domain.listings import (
 from assetbatch.domain.models import Changes, CoveredInterval, IntervalState, StoredAsset
 from assetbatch.domain.references import Asked, AskOutcome, Reference, ReferenceKind
 from assetbatch.domain.refusals import RefusalKind
+from assetbatch.domain.work import parse_work_id
 from assetbatch.refresh.references.handler import Answer, ReferenceHandler, Stored
+from assetbatch.state.queue import DEAD_LETTERS_KEPT
 
 if TYPE_CHECKING:
     from assetbatch.provider.client import ProviderClient
@@ -230,8 +232,14 @@ def _keep_changes(
 
 
 def _save(services: Services, reference: Reference, after: Listing, now_ms: int) -> None:
-    """Keep what is known of a listing. Bars from before its first day are not wanted."""
+    """Keep what is known of a listing. Bars from before its first day are not wanted. What has failed of a
+    stock that has ended is over."""
     services.store.save_listing(reference.symbol, after)
+    if after.has_ended:
+        letters = services.queue.dead_letters(DEAD_LETTERS_KEPT)
+        services.queue.drop_dead(
+            [letter.id for letter in letters if parse_work_id(letter.id).symbol == reference.symbol]
+        )
     stored = _stored(services, reference)
     if stored is None or not stored.coverage or not after.from_ms:
         return
