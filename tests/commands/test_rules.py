@@ -8,12 +8,16 @@ from typing import Any
 
 import pytest
 
+from assetbatch.commands.export import chosen
+from assetbatch.commands.gaps import find_gaps
 from assetbatch.commands.members import foreseen
 from assetbatch.config.tables import TableMappings
+from assetbatch.domain.exporting import ExportSize
 from assetbatch.domain.queueing import ItemState
 from assetbatch.domain.rules import ListedTicker, advanced, continued
 from assetbatch.domain.units import DAY_MS, MINUTE_MS
 from assetbatch.errors import UnreachableError
+from assetbatch.health import collect
 from assetbatch.refresh.references.days import QUEUED_AT_ONCE
 from tests.world import SetClock, World
 
@@ -250,3 +254,34 @@ class TestDays:
         with past.services() as services:
             (found,) = foreseen(services)
         assert (found.members, found.days) == (len(COINS), 364)
+
+
+class TestOtherCommands:
+    """They see the members as they see other assets."""
+
+    def test_the_health_document_has_them(self, world: World) -> None:
+        with world.services() as services:
+            assets = {asset.symbol for asset in collect(services).assets}
+        assert assets == {f"{name}USD" for name in COINS}
+
+    def test_without_a_database_the_health_document_is_made_all_the_same(self, world: World) -> None:
+        world.document["database"] = {"url": "postgresql://me@127.0.0.1:9/x"}
+        with world.services() as services:
+            health = collect(services)
+        assert (health.database_error, health.assets) == (True, [])
+
+    def test_an_export_of_days_has_them_and_one_of_bars_does_not(self, world: World) -> None:
+        with world.services() as services:
+            assert len(chosen(services, [], ExportSize.DAY)) == len(COINS)
+            assert chosen(services, [], ExportSize.FIVE_MINUTES) == []
+
+    def test_a_backfill_of_a_member_that_keeps_bars_is_planned(self, world: World) -> None:
+        world.document["secondary_assets"] = [{**RULE, "bars": "5m"}]
+        with world.services() as services:
+            (found,) = find_gaps(services, ["BTCUSD"], None)
+        assert found.symbol == "BTCUSD"
+
+    def test_a_rule_that_is_edited_holds_at_once(self, world: World) -> None:
+        world.document["secondary_assets"] = [{**RULE, "priority": "HIGH"}]
+        world.enqueue_secondary()
+        assert queued(world) == ["members:crypto:HIGH"]

@@ -107,6 +107,17 @@ def test_a_symbol_of_another_rule_s_member_is_left_out_and_told(store: Store) ->
     assert symbols(store, indices) == ["NDX"]
 
 
+@pytest.mark.parametrize(("word", "is_taken"), [("metal", False), ("Equity", True), ("asset", True)])
+def test_a_row_of_another_class_is_left_alone(store: Store, sql: Sql, word: str, *, is_taken: bool) -> None:
+    """GOLD is a stock of the provider's, and gold on many platforms."""
+    sql("INSERT INTO trading.symbols (symbol, name, asset_type) VALUES ('GOLD', 'Gold', %s)", word)
+    (taken,) = take(store, page("AAPL", "GOLD"))
+    assert symbols(store) == (["AAPL", "GOLD"] if is_taken else ["AAPL"])
+    clash = ("GOLD", "GOLD", "an asset of the type 'metal'")
+    assert taken.clashes == (() if is_taken else (clash,))
+    assert sql("SELECT name, asset_type FROM trading.symbols WHERE symbol = 'GOLD'") == [("Gold", word)]
+
+
 def test_a_thousand_tickers_are_one_page(store: Store) -> None:
     tickers = [f"A{number:03}"[:4].replace("0", "X") + str(number) for number in range(1000)]
     assert take(store, page(*tickers)) == [PageTaken(1000, (), (), 1000)]

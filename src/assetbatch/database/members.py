@@ -10,7 +10,7 @@ import msgspec
 from assetbatch.database.session import Connection
 from assetbatch.database.text import storable
 from assetbatch.domain.assets import Rule
-from assetbatch.domain.rules import Clash, Member, Walk, may_say_what_is_gone, take
+from assetbatch.domain.rules import Clash, Member, Walk, may_be, may_say_what_is_gone, take
 
 if TYPE_CHECKING:
     from assetbatch.config.tables import TableMappings
@@ -72,9 +72,15 @@ def take_page(
 
     connection.execute(connection.statements("members.lock_walks"))
     encoding = connection.info.parameter_status("server_encoding")
-    taken = take(rule, page, {**_owners(connection, rule, page), **owners})
+    symbols = [member.symbol for member in take(rule, page, {}).members]
+    there = _types(connection, symbols)
+    foreign = {
+        symbol: f"an asset of the type {word!r}"
+        for symbol, word in there.items()
+        if word is not None and not may_be(rule.every, word)
+    }
+    taken = take(rule, page, {**foreign, **_owners(connection, symbols), **owners})
     members = [member for member in taken.members if storable(member.symbol, encoding) == member.symbol]
-    there = _registered(connection, members)
     if unknown := [member for member in members if member.symbol not in there]:
         assets = [rule.member(*member) for member in unknown]
         initialise(connection, mappings, assets, by_month=False, sizes=sizes)
@@ -97,15 +103,13 @@ def take_page(
     return PageTaken(new, taken.clashes, tuple(gone), count - len(gone))
 
 
-def _owners(connection: Connection, rule: Rule, page: Sequence[ListedTicker]) -> dict[str, str]:
-    """Return the tickers of the symbols of a page that are members of other rules already."""
-    symbols = [member.symbol for member in take(rule, page, {}).members]
+def _owners(connection: Connection, symbols: Sequence[str]) -> dict[str, str]:
+    """Return the tickers of the symbols that are members of a rule already."""
     rows = connection.execute(connection.statements("members.load_owners"), {"symbols": symbols})
     return dict(rows.fetchall())
 
 
-def _registered(connection: Connection, members: Sequence[Member]) -> set[str]:
-    rows = connection.execute(
-        connection.statements("assets.find"), {"symbols": [member.symbol for member in members]}
-    )
-    return {symbol for (symbol,) in rows}
+def _types(connection: Connection, symbols: Sequence[str]) -> dict[str, str | None]:
+    """Return what the rows that are there say of their class."""
+    rows = connection.execute(connection.statements("members.load_types"), {"symbols": symbols})
+    return dict(rows.fetchall())
