@@ -48,7 +48,7 @@ def symbols(store: Store, rule: Rule = RULE) -> list[str]:
 
 
 def test_a_page_registers_what_is_new(store: Store, sql: Sql) -> None:
-    assert take(store, page("AAPL", "KIMpL")) == [PageTaken(2, (), (), 2)]
+    assert take(store, page("AAPL", "KIMpL")) == [PageTaken(2, (), (), 2, is_first=True)]
     assert store.members([RULE.key]) == {
         RULE.key: [Member("AAPL", "AAPL", "AAPL Inc."), Member("KIMpL", "KIMpL", "KIMpL Inc.")]
     }
@@ -58,7 +58,8 @@ def test_a_page_registers_what_is_new(store: Store, sql: Sql) -> None:
 def test_the_same_page_again_changes_nothing(store: Store, sql: Sql) -> None:
     take(store, page("AAPL"))
     before = sql("SELECT symbol_id, since FROM data_sources.assetbatch_members")
-    assert take(store, page("AAPL"), at_ms=NOW + DAY_MS)[0].new == 0
+    (taken,) = take(store, page("AAPL"), at_ms=NOW + DAY_MS)
+    assert (taken.new, taken.is_first) == (0, False)
     assert sql("SELECT symbol_id, since FROM data_sources.assetbatch_members") == before
 
 

@@ -20,12 +20,13 @@ if TYPE_CHECKING:
 
 class PageTaken(NamedTuple):
     """What a page has brought: how many members are new, which tickers are left out, which members are
-    gone, and how many there are now."""
+    gone, how many there are now, and whether all members of the page are new."""
 
     new: int
     clashes: tuple[Clash, ...]
     gone: tuple[str, ...] = ()
     members: int = 0
+    is_first: bool = True
 
 
 def load(connection: Connection, rules: Collection[str]) -> dict[str, list[Member]]:
@@ -100,7 +101,7 @@ def take_page(
         marked = connection.execute(connection.statements("members.mark_gone"), arguments)
         gone = sorted(symbol for (symbol,) in marked)
     connection.execute(connection.statements("members.save_walk"), msgspec.structs.asdict(walk))
-    return PageTaken(new, taken.clashes, tuple(gone), count - len(gone))
+    return PageTaken(new, taken.clashes, tuple(gone), count - len(gone), new == len(members))
 
 
 def _owners(connection: Connection, symbols: Sequence[str]) -> dict[str, str]:

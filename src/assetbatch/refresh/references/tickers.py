@@ -98,7 +98,8 @@ class TickersHandler(ReferenceHandler["TickersPage"]):
         )
         services.walks[rule.key] = walk
         for clash in taken.clashes:
-            log.warning(
+            log.log(
+                logging.WARNING if taken.is_first else logging.INFO,  # said once, and not every day
                 "%s: its symbol %s is that of %s, it is left out "
                 "(hint: write it among the secondary assets, with another symbol)",
                 clash.ticker,
