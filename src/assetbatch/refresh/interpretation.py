@@ -145,6 +145,8 @@ class Findings(msgspec.Struct, frozen=True, kw_only=True):
     """What the answer shows of longer pages."""
     refused_classes: Sequence[ClassRefusal] = ()
     """The classes whose work is to be asked for in another way."""
+    cleared: Sequence[str] = ()
+    """The tickers to be asked for in another way, since their snapshots are cleared."""
 
 
 def refusal_findings(
