@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from typing import Any
 
+import psycopg
 import pytest
 
 from assetbatch.commands.export import chosen
@@ -136,6 +137,12 @@ def test_a_member_that_is_gone_leaves_the_queue_without_a_call(world: World, clo
     assert sorted(report.symbol for report in done.assets) == sorted(f"{name}USD" for name in COINS[:4])
 
 
+def test_a_dry_run_of_enqueue_says_what_the_members_take(world: World) -> None:
+    first, last = world.enqueue_secondary(dry_run=True).plan
+    assert first == "enqueue members:crypto:LOW as LOW"
+    assert last.startswith("rule crypto/USD: 5 members, 1 call a day to look them up, 1 call a day for all")
+
+
 def test_a_dry_run_of_the_queue_shows_the_call(world: World) -> None:
     world.enqueue_secondary()
     (line, *_) = world.run_queue(dry_run=True).plan
@@ -197,6 +204,22 @@ class TestWalk:
             services.load_members()
             tickers = [asset.polygon_ticker for asset in services.config.assets]
         assert tickers.count("X:BTCUSD") == 1
+
+    def test_that_finds_a_table_without_room_for_members_costs_a_call_an_hour(
+        self, listing: World, clock: SetClock, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """A platform has added a column that wants a value: nothing else of the queue waits for it."""
+        with psycopg.connect(listing.database_url) as connection:
+            connection.execute("ALTER TABLE trading.symbols ADD COLUMN rank integer NOT NULL DEFAULT 1")
+            connection.execute("ALTER TABLE trading.symbols ALTER COLUMN rank DROP DEFAULT")
+        listing.enqueue_secondary()
+        assert listing.run_queue().error is None
+        assert "the members of crypto/USD cannot be registered" in caplog.text
+        listing.enqueue_secondary()
+        assert queued(listing) == []
+        clock.at_ms += HOUR_MS + MINUTE_MS
+        listing.enqueue_secondary()
+        assert queued(listing) == ["reference:tickers:crypto/USD"]
 
     def test_a_rule_that_is_gone_has_no_use_any_more(self, listing: World) -> None:
         listing.enqueue_secondary()
