@@ -437,7 +437,9 @@ def copy_straight(
         binary_copy.write(copy, [(symbol_id, bars)], binary_copy.MICROSECONDS)
 
 
-def surroundings(url: str, packages: Sequence[str]) -> str:
+def surroundings(
+    url: str, packages: Sequence[str] = ("assetbatch", "psycopg", "SQLAlchemy", "pandas")
+) -> str:
     """One line: when, on what, which versions."""
     with psycopg.connect(url) as connection:
         server = connection.info.server_version // 10_000
@@ -463,7 +465,7 @@ def main() -> None:
             print(surroundings(url, ("assetbatch", "psycopg")))
             minutes_beside(url, 3 * options.repeat)
             return
-        print(surroundings(url, ("assetbatch", "psycopg", "SQLAlchemy", "pandas")))
+        print(surroundings(url))
         compare(url, options.repeat, options.rows)
         small_into_large(url, options.repeat, options.large)
         decode_and_save(url, options.repeat)
