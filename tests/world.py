@@ -19,12 +19,14 @@ from assetbatch.commands.run_priority import run_priority
 from assetbatch.commands.run_queue import run_queue
 from assetbatch.config import Config, load
 from assetbatch.deadline import Deadline
-from assetbatch.domain.asset_classes import AssetType, Market
+from assetbatch.domain.asset_classes import Market
 from assetbatch.domain.entitlements import Restriction
 from assetbatch.domain.market_hours import day_of, last_midnight, last_open, start_of_day
 from assetbatch.domain.results import CycleResult
 from assetbatch.refresh.progress import Progress
 from assetbatch.sandbox import PLANS, SandboxServer, system_clock
+from assetbatch.sandbox.listings import USUAL_EXCHANGE, Exchange
+from assetbatch.sandbox.plans import Plan
 from assetbatch.sandbox.prices import HISTORY_START_MS
 from assetbatch.sandbox.spans import Counting
 from assetbatch.services import Services
@@ -81,7 +83,7 @@ class World:
         prefix: str,
         clock: SetClock,
         *,
-        plan: str = "basic",
+        plan: str | Plan = "basic",
         tier: str | None = None,
         limit: int | None = 100,
         window_seconds: int = 60,
@@ -90,18 +92,22 @@ class World:
         replay_weeks: int | None = None,
         universe: int | None = None,
         counting: Counting = Counting.STORED,
+        exchange: Exchange = USUAL_EXCHANGE,
         days: int | None = 2,
     ) -> None:
         """`days`: how many days of trading there are before this one; None: years, which cost a page of bars
         (0.2 s) for each new asset."""
         self.clock = clock
         self.provider = SandboxServer(
-            replace(PLANS[plan], limit=limit, window_seconds=window_seconds),
+            replace(
+                PLANS[plan] if isinstance(plan, str) else plan, limit=limit, window_seconds=window_seconds
+            ),
             clock=clock.now_ms,
             replay=replay,
             replay_weeks=replay_weeks,
             universe=universe,
             counting=counting,
+            exchange=exchange,
             since_ms=first_day(clock.now_ms(), days) if days else HISTORY_START_MS,
         )
         self.provider.start()
@@ -153,7 +159,7 @@ class World:
         """As after the first range of a day that the free plan has refused: no call is spent on it."""
         with self.services() as services:
             known = services.entitlements()
-            for asset_type in AssetType:
+            for asset_type in dict.fromkeys(asset.asset_type for asset in services.config.assets):
                 refusal = known.refused(
                     Restriction.TODAY, asset_type, "no", services.now_ms(), ticker="C:ANY"
                 )

@@ -13,8 +13,11 @@ from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from assetbatch.config import Config
 from assetbatch.domain import queueing
+from assetbatch.domain.asset_classes import Product
 from assetbatch.domain.records import Command
 from assetbatch.domain.units import MINUTE_MS
 from assetbatch.errors import ConfigError, DatabaseError
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
     from assetbatch.deadline import Deadline
     from assetbatch.domain.entitlements import Entitlements
     from assetbatch.domain.forecast import Budget
+    from assetbatch.domain.rules import Walk
     from assetbatch.embedded import EmbeddedServers
     from assetbatch.provider.client import ProviderClient
     from assetbatch.slots.slots import Slots
@@ -57,6 +61,9 @@ class Services:
         self.config = config
         self._deadline = deadline
         self._store_error: DatabaseError | None = None
+        self._has_members = self._has_walks = False
+        self.walks: dict[str, Walk] = {}
+        """How far the members of each rule are looked up, once `load_walks` has asked."""
         self.cycle_id = cycle_id or str(uuid.uuid4())
         self._stack = ExitStack()
 
@@ -87,6 +94,25 @@ class Services:
         client = connect(given, self.config.redis.prefix, Waiting.within(self._deadline), url.names)
         self._stack.callback(client.close)
         return client
+
+    def load_members(self) -> None:
+        """Let the configuration have the members of its rules, which PostgreSQL keeps. Without rules nothing
+        is asked. Raise DatabaseError."""
+        rules = self.config.enabled_rules
+        if not rules or self._has_members:
+            return
+        from assetbatch.domain.rules import members_of
+
+        stored = self.store.members([rule.key for rule in rules])
+        members = members_of(rules, stored, self.config.written_assets)
+        self.config = msgspec.structs.replace(self.config, members=members)
+        self._has_members = True
+
+    def load_walks(self) -> None:
+        """Ask PostgreSQL how far the members of the rules are looked up, once. Raise DatabaseError."""
+        if not self._has_walks:
+            self.walks = self.store.walks([rule.key for rule in self.config.enabled_rules])
+            self._has_walks = True
 
     @property
     def is_database_login_refused(self) -> bool:
@@ -132,9 +158,14 @@ class Services:
 
         base_url = str(self.config.provider.base_url)
         if self.config.sandbox:
-            from assetbatch.sandbox import PLANS, SandboxServer
+            import dataclasses
 
-            plan = PLANS["basic" if self.config.rate_limiting.tier == "free" else "starter"]
+            from assetbatch.sandbox import SandboxServer, plan_of
+
+            plans = (self.config.rate_limiting.plan_of(product) for product in Product)
+            plan = plan_of(*("basic" if name == "free" else name for name in plans))
+            # As this program expects it: a product without an asset limits no call.
+            plan = dataclasses.replace(plan, limit=self.config.rate_limiting.calls_of(self.config.products))
             folder = self.config.data_folder
             folder.mkdir(parents=True, exist_ok=True)
             server = SandboxServer(plan=plan, state_file=folder / "vendor.json")
@@ -282,23 +313,21 @@ class Services:
 
     @cached_property
     def entitlement_store(self) -> EntitlementStore:
-        """What the plan of this key is known to show and to lack. Another tier starts without knowledge."""
-        from assetbatch.state.entitlement_store import EntitlementStore
+        """What the plans of this key are known to show and to lack. Another plan starts without knowledge."""
+        from assetbatch.state.entitlement_store import EntitlementStore, plan_name
 
-        return EntitlementStore(
-            self.redis, self.keys, self._plan, with_special_days=self.config.follows_exchange
-        )
+        plan_of = self.config.rate_limiting.plan_of
+        names = {product: plan_name(self._fingerprint, product, plan_of(product)) for product in Product}
+        return EntitlementStore(self.redis, self.keys, names, with_special_days=self.config.follows_exchange)
 
     @cached_property
     def reference_store(self) -> ReferenceStore:
         """When reference data were asked for with this plan."""
+        from assetbatch.state.entitlement_store import plan_name
         from assetbatch.state.reference_store import ReferenceStore
 
-        return ReferenceStore(self.redis, self.keys, self._plan)
-
-    @property
-    def _plan(self) -> str:
-        return f"{self._fingerprint}:{self.config.rate_limiting.tier}"
+        plan = self.config.rate_limiting.plan_of(Product.STOCKS)
+        return ReferenceStore(self.redis, self.keys, plan_name(self._fingerprint, Product.STOCKS, plan))
 
     @cached_property
     def events(self) -> Events:
@@ -332,7 +361,7 @@ class Services:
 
             set_listed_days(remembered.special_days)
         return Entitlements(
-            end_of_day=self.config.tier.delay_minutes > 0,
+            end_of_day=self.config.end_of_day,
             restrictions=remembered.restrictions,
             observations=remembered.observations,
             page_lengths=remembered.page_lengths,

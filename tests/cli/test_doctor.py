@@ -176,6 +176,7 @@ NEEDED = {
     "market_data.ohlcv_5m": "SELECT, INSERT, UPDATE",
     "market_data.ohlcv_1m": "SELECT, INSERT, UPDATE",
     "market_data.ohlcv_1d": "SELECT, INSERT, UPDATE",
+    "market_data.splits": "SELECT, INSERT, UPDATE",
     "data_sources.api_providers": "SELECT",
     "data_sources.data_sync_status": "SELECT, INSERT, UPDATE",
     "data_sources.assetbatch_spans": "SELECT, INSERT, UPDATE, DELETE",

@@ -9,6 +9,9 @@ import psycopg
 import pytest
 
 from assetbatch.commands.export import Wanted, export_to_folder
+from assetbatch.config.tables import TableMappings
+from assetbatch.domain.asset_classes import AssetType
+from assetbatch.domain.assets import Asset
 from assetbatch.domain.exporting import ExportFormat, ExportSize
 from assetbatch.domain.models import Price
 from assetbatch.state.connection import RedisClient
@@ -18,7 +21,7 @@ from tests.documented import REPOSITORY, blocks
 from tests.world import World
 
 PAGE = (REPOSITORY / "docs" / "reading.md").read_text(encoding="utf-8")
-PRICES, BARS, LARGER, ANY_LENGTH = blocks(PAGE, "sql")
+PRICES, BARS, LARGER, ANY_LENGTH, ADJUSTED = blocks(PAGE, "sql")
 PROGRAMS = {
     name: text
     for text in blocks(PAGE, "python")
@@ -65,6 +68,21 @@ class TestSql:
         found = world.rows(ANY_LENGTH)
         assert len(found) == 48
         assert found[0][5] == 24
+
+    def test_gives_adjusted_bars_of_a_stock(self, world: World) -> None:
+        apple = Asset(symbol="AAPL", polygon_ticker="AAPL", asset_type=AssetType.STOCKS)
+        with world.services() as services:
+            services.store.initialise(TableMappings(), [apple])
+        with psycopg.connect(world.database_url) as connection:
+            connection.execute(
+                "INSERT INTO market_data.ohlcv_5m SELECT id, now() - interval '5 days', 8, 8, 8, 8, 3"
+                " FROM trading.symbols WHERE symbol = 'AAPL'"
+            )
+            connection.execute(
+                "INSERT INTO market_data.splits SELECT id, now()::date - 2, 1, 4, 'forward_split', 'applied'"
+                " FROM trading.symbols WHERE symbol = 'AAPL'"
+            )
+        assert [row[1:] for row in world.rows(ADJUSTED)] == [(2, 2, 2, 2, 12)]
 
 
 class TestFrames:

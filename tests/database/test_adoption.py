@@ -125,17 +125,18 @@ def everything(sql: Sql) -> dict[str, list[tuple[Any, ...]]]:
             "SELECT attrelid::regclass::text, attname::text, format_type(atttypid, atttypmod), attnotnull"
             " FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid WHERE attnum > 0 AND relkind = 'r'"
             " AND relnamespace IN ('trading'::regnamespace, 'market_data'::regnamespace,"
-            " 'data_sources'::regnamespace) AND relname !~ '^assetbatch_|^ohlcv_1' ORDER BY 1, attnum"
+            " 'data_sources'::regnamespace) AND relname !~ '^assetbatch_|^ohlcv_1|^splits$'"
+            " ORDER BY 1, attnum"
         ),
         "indexes": sql(
             "SELECT schemaname::text, tablename::text, indexdef FROM pg_indexes"
             " WHERE schemaname IN ('trading', 'market_data', 'data_sources')"
-            " AND tablename !~ '^assetbatch_|^ohlcv_1' ORDER BY 1, 2, 3"
+            " AND tablename !~ '^assetbatch_|^ohlcv_1|^splits$' ORDER BY 1, 2, 3"
         ),
         "constraints": sql(
             "SELECT conrelid::regclass::text, conname::text, pg_get_constraintdef(oid) FROM pg_constraint"
             " WHERE conrelid <> 0 AND contype <> 'n'"
-            " AND conrelid::regclass::text !~ 'assetbatch|ohlcv_1|pg_|information' ORDER BY 1, 2"
+            " AND conrelid::regclass::text !~ 'assetbatch|ohlcv_1|[.]splits$|pg_|information' ORDER BY 1, 2"
         ),
     }
 

@@ -6,6 +6,8 @@ import re
 
 from assetbatch.config.tables import TableMappings
 from assetbatch.database import Store
+from assetbatch.domain.asset_classes import AssetType
+from assetbatch.domain.assets import Asset
 from assetbatch.domain.bar_sizes import DerivedSize
 from tests.documented import REPOSITORY
 
@@ -28,7 +30,8 @@ def documented() -> dict[str, dict[str, str]]:
 
 
 def test_every_column_is_documented_with_its_type_in_its_order(empty: Store, sql: Sql) -> None:
-    empty.initialise(TableMappings(), [], derived=tuple(DerivedSize))
+    stock = Asset(symbol="AAPL", polygon_ticker="AAPL", asset_type=AssetType.STOCKS)
+    empty.initialise(TableMappings(), [stock], derived=tuple(DerivedSize))
     found: dict[str, dict[str, str]] = {}
     for table, column, type_name in sql(
         "SELECT table_schema || '.' || table_name, column_name, data_type FROM information_schema.columns"

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assetbatch.database.last_update import as_of_ms, document, parse, supersedes
+from assetbatch.database.last_update import Stored, as_of_ms, document, parse, read, supersedes
 from assetbatch.domain.models import Price
 from assetbatch.domain.numbers import positive
 
@@ -66,7 +66,7 @@ def test_a_price_is_a_float_whatever_number_it_was_written_as() -> None:
 
 @given(st.integers(0, 4_000_000_000_000))
 def test_a_moment_survives_being_written(at_ms: int) -> None:
-    assert as_of_ms(document(price(at_ms))) == at_ms
+    assert as_of_ms(document(price(at_ms))["timestamp"]) == at_ms
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_a_moment_survives_being_written(at_ms: int) -> None:
     ],
 )
 def test_other_ways_of_writing_iso_8601_are_understood(text: str, expected: int) -> None:
-    assert as_of_ms({"timestamp": text}) == expected
+    assert as_of_ms(text) == expected
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_other_ways_of_writing_iso_8601_are_understood(text: str, expected: int)
     ["", "yesterday", "2025-13-01T00:00:00Z", 5, None, True, ["2025-01-01"], {}, "\ud800", "9" * 5000],
 )
 def test_garbage_is_no_moment(garbage: object) -> None:
-    assert as_of_ms({"timestamp": garbage}) is None
+    assert as_of_ms(garbage) is None
 
 
 @pytest.mark.parametrize(
@@ -95,6 +95,7 @@ def test_garbage_is_no_moment(garbage: object) -> None:
 )
 def test_what_is_no_object_reads_as_an_empty_one(text: str | None) -> None:
     assert parse(text).get("timestamp") is None
+    assert read(text) == Stored()
 
 
 FOREIGN = st.recursive(
@@ -106,10 +107,24 @@ FOREIGN = st.recursive(
 @given(FOREIGN)
 def test_whatever_others_wrote_can_be_read(foreign: object) -> None:
     stored = parse(json.dumps({"timestamp": foreign, "last_price": foreign}))
-    as_of_ms(stored)
+    as_of_ms(stored.get("timestamp"))
     number = positive(stored.get("last_price"))
     assert number is None or (number > 0 and math.isfinite(number))
     supersedes(price(), stored, NOW_MS)
+
+
+@given(st.dictionaries(st.sampled_from(["bid", "ask", "last_price", "daily_open", "timestamp"]), FOREIGN))
+def test_what_is_no_price_and_no_text_is_absent(stored: dict[str, object]) -> None:
+    text = json.dumps(stored)
+    found = parse(text)
+    timestamp = found.get("timestamp")
+    assert read(text) == Stored(
+        bid=positive(found.get("bid")),
+        ask=positive(found.get("ask")),
+        last_price=positive(found.get("last_price")),
+        daily_open=positive(found.get("daily_open")),
+        timestamp=timestamp if isinstance(timestamp, str) else None,
+    )
 
 
 def test_later_replaces_earlier() -> None:
@@ -120,7 +135,7 @@ def test_later_replaces_earlier() -> None:
 @pytest.mark.parametrize("written", ["2025-10-09T08:55:00.000Z", "2025-10-09T10:55:00+02:00"])
 def test_another_spelling_of_the_same_moment_is_no_difference(written: str) -> None:
     stored = {**document(price()), "timestamp": written}
-    assert as_of_ms(stored) == as_of_ms(document(price()))
+    assert as_of_ms(written) == as_of_ms(document(price())["timestamp"])
     assert not supersedes(price(), stored, NOW_MS)
 
 

@@ -274,6 +274,7 @@ def limited_url(store: Store, database_url: str, sql: Sql) -> Iterator[str]:
     sql(f"GRANT SELECT, UPDATE ON trading.symbols TO {role}")
     sql(f"GRANT SELECT, INSERT, UPDATE ON {TABLE}, data_sources.data_sync_status TO {role}")
     sql(f"GRANT SELECT, INSERT, UPDATE ON market_data.ohlcv_1m, market_data.ohlcv_1d TO {role}")
+    sql(f"GRANT SELECT, INSERT, UPDATE ON market_data.splits TO {role}")
     readable = "data_sources.api_providers, data_sources.assetbatch_migrations, data_sources.assetbatch_names"
     sql(f"GRANT SELECT ON {readable} TO {role}")
     for ours in ("spans", "verified", "vanished"):

@@ -96,6 +96,11 @@ class Row(NamedTuple):
 
 Rows = dict[int, Row]
 
+CUTS_APART = 5
+"""Bytes between two cuts of an answer; `tests/provider/test_recorded.py` cuts recorded ones at every byte."""
+CUT = st.integers(0, CUTS_APART - 1)
+"""The first cut."""
+
 
 # --- what hypothesis makes up: a series of quotes, and what the writers do while it goes on ---
 
@@ -330,25 +335,18 @@ def knew_less(other: Answer, t_ms: int, version: Version, asked_ms: int) -> bool
     return within and (known is None or known.rank < version.rank)
 
 
-def test_a_bar_that_was_final_is_not_touched_by_an_answer_from_before_it_was(play: Play) -> None:
+def test_final_bars_stay_and_answers_that_are_saved_again_change_nothing(play: Play) -> None:
+    """A bar that was final is not touched by an answer from before it was."""
+
     @examples(2)
-    @given(stories())
-    def check(story: Story) -> None:
+    @given(stories(), st.lists(st.integers(0, 5), min_size=1, max_size=4))
+    def check(story: Story, picks: list[int]) -> None:
         for moment in play.play(story):
             final = play.provider.final()
             asked_ms = max(answer.asked_ms for answer in moment.answers)
             for t_ms, row in moment.before.items():
                 if row.bar == final[t_ms] and asked_ms < row.bar.end_ms + LAG_MS:
                     assert moment.after[t_ms] == row
-
-    check()
-
-
-def test_answers_that_are_saved_again_change_nothing(play: Play) -> None:
-    @examples(1.5)
-    @given(stories(), st.lists(st.integers(0, 5), min_size=1, max_size=4))
-    def check(story: Story, picks: list[int]) -> None:
-        for moment in play.play(story):
             for saved in play.save_again(picks):
                 assert (saved.bars_new, saved.bars_changed) == (0, 0)
             assert play.rows() == moment.after
@@ -356,24 +354,17 @@ def test_answers_that_are_saved_again_change_nothing(play: Play) -> None:
     check()
 
 
-def test_every_row_is_as_a_whole_what_one_answer_said_of_the_bar_after_its_end(play: Play) -> None:
+def test_each_row_is_what_one_answer_said_and_a_good_late_answer_makes_all_the_truth(play: Play) -> None:
+    """Each row is as a whole what one answer said of the bar after its end, whatever else it said."""
+
     @examples(1.5)
-    @given(stories(ODDITIES | LIES))
-    def check(story: Story) -> None:
+    @given(stories(ODDITIES | LIES), st.lists(HARMLESS, max_size=3))
+    def check(story: Story, oddities: list[Oddity]) -> None:
         heard: set[Bar] = set()
         for moment in play.play(story):
             for answer in moment.answers:
                 heard |= {bar for bar in answer.heard if bar.end_ms <= answer.asked_ms}
             assert set(bars_of(moment.after).values()) <= heard
-
-    check()
-
-
-def test_after_any_answers_a_good_late_one_makes_the_table_the_truth(play: Play) -> None:
-    @given(stories(ODDITIES | LIES), st.lists(HARMLESS, max_size=3))
-    def check(story: Story, oddities: list[Oddity]) -> None:
-        for _ in play.play(story):
-            pass
         after = play.save([play.provider.answer(play.now_ms, ALL, LAG_MS, oddities)]).after
         assert bars_of(after) == play.provider.final()
 
@@ -381,10 +372,10 @@ def test_after_any_answers_a_good_late_one_makes_the_table_the_truth(play: Play)
 
 
 def test_an_answer_that_is_cut_anywhere_is_refused_as_a_whole(play: Play) -> None:
-    @given(SERIES, st.lists(ODDITIES, max_size=2))
-    def check(series: list[Quotes], oddities: list[Oddity]) -> None:
+    @given(SERIES, st.lists(ODDITIES, max_size=2), CUT)
+    def check(series: list[Quotes], oddities: list[Oddity], first: int) -> None:
         whole = Provider(series).answer(NEVER_MS, ALL, 0, oddities)
-        for length in range(len(whole.body)):
+        for length in range(first, len(whole.body), CUTS_APART):
             assert batch_of(whole._replace(body=whole.body[:length])) is None
 
     check()
@@ -552,10 +543,10 @@ def test_prices_that_are_saved_again_change_nothing(prices_play: PricesPlay) -> 
 
 
 def test_a_snapshot_that_is_cut_anywhere_is_refused_as_a_whole() -> None:
-    @given(prices_steps([*WHOLE_FAULTS, *PART_FAULTS]))
-    def check(step: PricesStep) -> None:
+    @given(prices_steps([*WHOLE_FAULTS, *PART_FAULTS]), CUT)
+    def check(step: PricesStep, first: int) -> None:
         whole = prices_answer(step)
-        for length in range(len(whole.body)):
+        for length in range(first, len(whole.body), CUTS_APART):
             assert batch_of_prices(whole._replace(body=whole.body[:length])) is None
 
     check()

@@ -221,7 +221,7 @@ class TestWork:
     def test_a_finish_without_the_leases_token_is_found(
         self, redis_client: RedisClient, fresh: Callable[[], Keys]
     ) -> None:
-        sabotaged = Sabotaged(redis_client, ("holds(r, token) and not", "r and r.token ~= '' and not"))
+        sabotaged = Sabotaged(redis_client, ("holder_of(text) == token and not", "holder_of(text) and not"))
         held, _, _ = self.twice(self.work(sabotaged, fresh(), again=True)[1])
         assert sabotaged.replaced == 1  # in finish; nothing is released here
         assert held > 0
@@ -266,7 +266,7 @@ class TestOrder:
     @pytest.mark.parametrize(
         ("old", "new"),
         [
-            pytest.param("whole(last_us), id", "'0', id", id="by id"),
+            pytest.param("#places + 2] = enqueued_us, id", "#places + 2] = '0', id", id="by id"),
             pytest.param("or score < scores[best]", "or score > scores[best]", id="last come first"),
             pytest.param(
                 "return enqueued_us - 1000000000000000", "return enqueued_us", id="CRITICAL like HIGH"

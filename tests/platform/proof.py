@@ -33,8 +33,8 @@ OWNED = frozenset(
 ).union(*({*PRICES[way], *VOLUMES[way]} for way in PRICES), {"vw", "trade_count"})
 """Columns whose values are assetbatch's to write in rows that it keeps."""
 
-MADE = ("1m", "1d", *DerivedSize)
-"""The sizes of the tables and views that `init` makes beside the table of bars."""
+MADE = ("splits", *(f"ohlcv_{size}" for size in ("1m", "1d", *DerivedSize)))
+"""The tables and views that `init` makes beside the table of bars."""
 
 MINUTE_MS = 60_000
 DAY_MS = 24 * 60 * MINUTE_MS
@@ -156,7 +156,7 @@ def trust_the_window(world: World) -> None:
 def unexpected(found: Iterable[Change], before: Snapshot, shape: Shape) -> list[Change]:
     """Changes of the schema that are neither tables or views of ours that were missing nor in `adds`."""
     schema = shape.tables.bars.split(".")[0]
-    made = {*shape.tables.all, *(f"{schema}.ohlcv_{size}" for size in MADE)} - before.tables
+    made = {*shape.tables.all, *(f"{schema}.{name}" for name in MADE)} - before.tables
     spaces = {table.split(".")[0] for table in made}
 
     def expected(change: Change) -> bool:

@@ -15,6 +15,7 @@ import responses
 from assetbatch.domain.asset_classes import AssetType
 from assetbatch.domain.models import BAR_MS, Bar, Price
 from assetbatch.domain.refusals import RefusalKind
+from assetbatch.domain.splits import Days
 from assetbatch.provider.answers import BarsAnswer
 from tests.provider.servers import client_of, refusal_of
 
@@ -238,6 +239,30 @@ def test_a_grouped_day_asks_for_the_date_of_a_whole_market(
 
 
 @responses.activate
+def test_a_stock_is_asked_for_without_its_splits_and_an_index_without_a_word_of_them() -> None:
+    calls: list[tuple[str, Callable[[], object]]] = [
+        ("/v2/aggs/ticker/BRK.B/prev", lambda: client.previous_day("BRK.B", "BRK")),
+        ("/v2/aggs/ticker/I:NDX/prev", lambda: client.previous_day("I:NDX", "NDX")),
+        (f"/v2/aggs/ticker/KIMpL/range/5/minute/{START}/{END}", lambda: client.bars("KIMpL", START, END)),
+        (f"/v2/aggs/ticker/I:NDX/range/5/minute/{START}/{END}", lambda: client.bars("I:NDX", START, END)),
+        (
+            "/v2/aggs/grouped/locale/us/market/stocks/2022-05-04",
+            lambda: client.grouped_day(AssetType.STOCKS, date(2022, 5, 4), {"AAPL": "AAPL"}),
+        ),
+    ]
+    with client_of(BASE) as client:
+        for path, call in calls:
+            responses.get(f"{BASE}{path}", json={"status": "OK"})
+            call()
+    of_range = {"sort": ["asc"], "limit": ["50000"]}
+    raw = {"adjusted": ["false"]}
+    assert [asked(number) for number in range(len(calls))] == [
+        (f"{BASE}{path}", query)
+        for (path, _), query in zip(calls, [raw, {}, raw | of_range, of_range, raw], strict=True)
+    ]
+
+
+@responses.activate
 def test_the_market_status_tells_the_providers_clock() -> None:
     responses.get(
         f"{BASE}/v1/marketstatus/now",
@@ -258,6 +283,7 @@ CALLS: list[Callable[..., object]] = [
         AssetType.FOREX, date(2022, 5, 4), {"C:EURUSD": "EURUSD"}, **deadline
     ),
     lambda client, **deadline: client.previous_day("C:EURUSD", "EURUSD", **deadline),
+    lambda client, **deadline: client.splits(Days(date(2022, 5, 4), date(2022, 5, 25)), ["AAPL"], **deadline),
     lambda client, **deadline: client.market_status(**deadline),
 ]
 

@@ -7,13 +7,14 @@ import json
 import math
 import sys
 from collections.abc import Callable
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from assetbatch.domain.models import BAR_MS
+from assetbatch.domain.splits import Days
 from assetbatch.provider.answers import PricesAnswer
 from assetbatch.provider.bars import decode_bars
 from assetbatch.provider.decoding import moment_ms
@@ -26,6 +27,7 @@ from assetbatch.provider.prices import (
     midpoint,
 )
 from assetbatch.provider.refusals import Refusal
+from assetbatch.provider.splits import decode_splits
 from tests.conftest import examples
 
 START = 1_699_999_800_000
@@ -36,12 +38,15 @@ DAY_END_MS = 1_750_219_200_000  # 2025-06-18T00:00:00-04:00
 YEAR_2000_MS = 946_684_800_000
 YEAR_2100_MS = 4_102_444_800_000
 
+SPLIT_DAYS = Days(DAY, DAY + timedelta(days=9))
+
 DECODERS: list[Callable[[bytes], object]] = [
     lambda body: decode_bars(body, ticker="C:EURUSD", start_ms=START, end_ms=END),
     lambda body: decode_previous_day(body, ticker="C:EURUSD", symbol="EURUSD"),
     lambda body: decode_snapshot(body, ASSETS),
     lambda body: decode_market_snapshot(body, ASSETS),
     lambda body: decode_grouped_day(body, DAY, ASSETS),
+    lambda body: decode_splits(body, SPLIT_DAYS),
     decode_market_status,
 ]
 
@@ -108,6 +113,16 @@ MARKET_ENTRY = (
     )
     | JSON
 )
+SPLIT = (
+    struct(
+        ticker=st.text(max_size=5) | ODD,
+        execution_date=st.dates(DAY, DAY + timedelta(days=12)).map(str) | st.text(max_size=10) | ODD,
+        split_from=PRICES,
+        split_to=PRICES,
+        adjustment_type=st.sampled_from(["reverse_split", "forward_split"]) | ODD,
+    )
+    | JSON
+)
 
 
 def envelopes(element: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
@@ -158,7 +173,7 @@ def test_arbitrary_bytes_raise_nothing_but_a_refusal(body: bytes) -> None:
             decode(body)
 
 
-@given((envelopes(BAR) | envelopes(ENTRY) | envelopes(MARKET_ENTRY) | JSON).map(encoded))
+@given((envelopes(BAR) | envelopes(ENTRY) | envelopes(MARKET_ENTRY) | envelopes(SPLIT) | JSON).map(encoded))
 def test_arbitrary_json_raises_nothing_but_a_refusal(body: bytes) -> None:
     for decode in DECODERS:
         with contextlib.suppress(Refusal):

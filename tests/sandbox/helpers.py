@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import requests
 
-from assetbatch.domain.market_hours import to_ms
+from assetbatch.domain.market_hours import day_of, to_ms
 from assetbatch.sandbox import SandboxServer
 
 KEY = "made-up-key-123"
@@ -36,6 +36,13 @@ class Clock:
 
     def __call__(self) -> int:
         return self.now_ms
+
+
+def listed(server: SandboxServer, at: str = WEDNESDAY) -> list[str]:
+    """The tickers that exist on the New York day of a moment, in order."""
+    day = day_of(ms(at))
+    instruments = server.source.instruments
+    return [one for one, found in instruments.items() if not found.listing or found.listing.is_traded(day)]
 
 
 def ask(server: SandboxServer, path: str, *, key: str | None = KEY, **params: object) -> requests.Response:

@@ -26,6 +26,7 @@ from .helpers import (
     ask,
     ask_json,
     bars,
+    listed,
     ms,
     pages,
     range_path,
@@ -182,19 +183,20 @@ def test_a_last_page_that_is_full_has_no_next_one(server: SandboxServer) -> None
 def test_the_pages_of_a_snapshot_hold_every_ticker_once(server: SandboxServer, order: str) -> None:
     found = pages(server, "/v3/snapshot", limit=20, order=order)
     tickers = [one["ticker"] for page in found for one in page["results"]]
-    assert tickers == sorted(server.source.instruments, reverse=order == "desc")
+    assert tickers == sorted(listed(server), reverse=order == "desc")
     assert [len(page["results"]) for page in found[:-1]] == [20] * (len(found) - 1)
 
 
 def test_a_snapshot_can_be_cut_by_type_and_by_range(server: SandboxServer) -> None:
-    everything = list(server.source.instruments)
-    assert snapshot_tickers(server, type="crypto", limit=250) == [one for one in everything if one[0] == "X"]
+    everything = listed(server)
+    crypto = [one for one in everything if one.startswith("X:")]
+    assert snapshot_tickers(server, type="crypto", limit=250) == crypto
     cut = snapshot_tickers(server, **{"ticker.gte": "C:EURUSD", "ticker.lt": "C:GBPUSD", "limit": 250})
     assert cut == [one for one in everything if "C:EURUSD" <= one < "C:GBPUSD"]
     cut = snapshot_tickers(server, **{"ticker.gt": "C:EURUSD", "ticker.lte": "C:GBPUSD", "limit": 250})
     assert cut == [one for one in everything if "C:EURUSD" < one <= "C:GBPUSD"]
     assert snapshot_tickers(server, ticker="C:EURUSD") == ["C:EURUSD"]
-    assert snapshot_tickers(server, type="stocks") == []
+    assert snapshot_tickers(server, type="options") == []
 
 
 # v2 snapshots
@@ -426,8 +428,8 @@ def test_the_reference_can_be_searched_and_sorted(server: SandboxServer) -> None
         results = ask_json(server, "/v3/reference/tickers", **params)["results"]
         return [one["ticker"] for one in results]
 
-    assert found(search="gold") == ["C:XAUEUR", "C:XAUUSD"]
-    assert found(search="gold", order="desc") == ["C:XAUUSD", "C:XAUEUR"]
+    assert found(search="gold", market="fx") == ["C:XAUEUR", "C:XAUUSD"]
+    assert found(search="gold", market="fx", order="desc") == ["C:XAUUSD", "C:XAUEUR"]
     assert found(market="crypto", search="ETHE") == [
         "X:ETCUSD",
         "X:ETHBTC",
@@ -435,10 +437,10 @@ def test_the_reference_can_be_searched_and_sorted(server: SandboxServer) -> None
         "X:ETHUSD",
         "X:USDTUSD",
     ]
-    assert found(active="false") == found(market="stocks") == found(type="CS") == []
+    assert found(active="false", market="fx") == found(market="crypto", type="CS") == []
     by_name = found(sort="name", limit=1_000)
-    assert by_name[0] == "X:AAVEUSD"
-    assert sorted(by_name) == list(server.source.instruments)
+    assert found(sort="name", market="crypto")[0] == "X:AAVEUSD"
+    assert sorted(by_name) == listed(server)
 
 
 def test_the_server_time_has_new_yorks_offset(server: SandboxServer) -> None:

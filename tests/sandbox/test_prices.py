@@ -110,7 +110,7 @@ def test_a_forming_bar_knows_the_complete_seconds_and_nothing_later(
     pair: Instrument, at_ms: int, length: int
 ) -> None:
     start_ms = at_ms // length * length
-    grain_ms = PRICES.grain_ms(length)
+    grain_ms = PRICES.grain_ms(pair, length)
     forming = rows(pair, grain_ms, start_ms, start_ms + length, at_ms)
     seconds = rows(pair, SECOND_MS, start_ms, at_ms // SECOND_MS * SECOND_MS)
     assert bool(forming) == bool(seconds)

@@ -16,7 +16,6 @@ from assetbatch.domain.queueing import (
     Enqueued,
     Failure,
     Fault,
-    Item,
     ItemState,
     Lane,
     QueuedItem,
@@ -159,8 +158,8 @@ class Model:
             return Empty(min((work.retry_at_ms for work in self.delayed() if work.retry_at_ms), default=None))
         for work in taken:
             work.holder, work.life_ms, work.lease_ends_ms = token, lease_ms, now_ms + lease_ms
-        items = tuple(Item(work.id, work.lane, work.attempts, work.enqueued_us) for work in taken)
-        self.answers[token] = Lease(token, items, None)
+        heads = [f"{work.lane.rank}:{work.attempts}:{work.enqueued_us}" for work in taken]
+        self.answers[token] = Lease(token, [work.id for work in taken], heads, None)
         return self.answers[token]
 
     def _clamp(self, now_ms: int, usual_ms: int) -> None:

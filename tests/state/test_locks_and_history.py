@@ -2,12 +2,12 @@ from __future__ import annotations
 
 from typing import ClassVar, cast
 
-from assetbatch.domain.asset_classes import AssetType, Market
+from assetbatch.domain.asset_classes import AssetType, Market, Product
 from assetbatch.domain.entitlements import KnownRestriction, Observation, Restriction
 from assetbatch.domain.pages import Doubt, PageLength
 from assetbatch.domain.records import Command, CycleRecord
 from assetbatch.state.connection import RedisClient
-from assetbatch.state.entitlement_store import EntitlementStore, Remembered
+from assetbatch.state.entitlement_store import EntitlementStore, Remembered, plan_name
 from assetbatch.state.history import CYCLES_KEPT, History
 from assetbatch.state.keys import Keys
 from assetbatch.state.locks import Locks
@@ -229,15 +229,38 @@ def test_what_a_plan_shows_and_lacks_is_remembered_for_all_processes_of_its_key(
         message="not entitled",
     )
     sighting = Observation(asset_type=AssetType.CRYPTO, at_ms=3, newest_ms=2)
-    memory = EntitlementStore(redis_client, keys, "k")
+    memory = EntitlementStore(redis_client, keys, {Product.CURRENCIES: "k"})
     memory.remember(refusal)
     memory.remember(sighting)
     doubt = Doubt("EURUSD", 1, 2)
     length = PageLength(of=Market.FOREX, since_ms=1, until_ms=2, whole=True, doubts=(doubt,))
     memory.remember(length)
-    remembered = EntitlementStore(redis_client, keys, "k").load()
+    remembered = EntitlementStore(redis_client, keys, {Product.CURRENCIES: "k"}).load()
     assert remembered == Remembered([refusal], [sighting], [length])
-    assert EntitlementStore(redis_client, keys, "another key").load() == Remembered([], [], [])
+    assert EntitlementStore(redis_client, keys, {Product.CURRENCIES: "another key"}).load() == Remembered(
+        [], [], []
+    )
+
+
+def test_another_plan_of_a_product_forgets_nothing_of_the_others(
+    redis_client: RedisClient, keys: Keys
+) -> None:
+    def refused(asset_type: AssetType) -> KnownRestriction:
+        return KnownRestriction(
+            restriction=Restriction.TODAY, asset_type=asset_type, since_ms=1, until_ms=2, message="no"
+        )
+
+    def memory(stocks: str) -> EntitlementStore:
+        plans = {Product.CURRENCIES: "free", Product.STOCKS: stocks}
+        return EntitlementStore(redis_client, keys, {of: plan_name("k", of, plans[of]) for of in plans})
+
+    forex, stocks = refused(AssetType.FOREX), refused(AssetType.STOCKS)
+    lengths = [PageLength(of=of, since_ms=1, until_ms=2, whole=True) for of in (Market.METAL, "AAPL")]
+    everything: list[KnownRestriction | PageLength] = [forex, stocks, *lengths]
+    for known in everything:
+        memory("basic").remember(known)
+    assert memory("free").load() == Remembered([forex, stocks], [], lengths)  # two names of one plan
+    assert memory("starter").load() == Remembered([forex], [], lengths[:1])
 
 
 class TestRestrictionsInRedis:
@@ -261,7 +284,10 @@ class TestRestrictionsInRedis:
 
     def load(self, client: RedisClient, keys: Keys) -> dict[Restriction, KnownRestriction]:
         client.hset(keys.refusals("k"), mapping=self.STORED)
-        return {known.restriction: known for known in EntitlementStore(client, keys, "k").load().restrictions}
+        return {
+            known.restriction: known
+            for known in EntitlementStore(client, keys, {Product.CURRENCIES: "k"}).load().restrictions
+        }
 
     def test_are_read_from_before(self, redis_client: RedisClient, keys: Keys) -> None:
         found = self.load(redis_client, keys)
@@ -273,6 +299,6 @@ class TestRestrictionsInRedis:
 
     def test_are_written_as_before(self, redis_client: RedisClient, keys: Keys) -> None:
         for known in self.load(redis_client, keys).values():
-            EntitlementStore(redis_client, keys, "other").remember(known)
+            EntitlementStore(redis_client, keys, {Product.CURRENCIES: "other"}).remember(known)
         written = redis_client.hgetall(keys.refusals("other"))
         assert written == {field: text.decode() for field, text in self.STORED.items()}

@@ -15,6 +15,7 @@ from importlib import resources
 import pytest
 import redis
 
+from assetbatch.domain.asset_classes import Product
 from assetbatch.domain.metrics import CALLS, QUEUE_SIZE, Measured, Point
 from assetbatch.domain.models import Price, StoredAsset
 from assetbatch.domain.queueing import CallKind, CallLimit, Denied, Empty, Enqueued, Failure, Lane
@@ -379,7 +380,9 @@ class TestALoginThatIsNotGood:
             "ACL", "SETUSER", "limited", "on", f">{PASSWORD}", "~*", "+@all", "-hvals"
         )
         with pytest.raises(RedisError, match=r"^redis denies a command: [^:]*'hvals' command") as caught:
-            EntitlementStore(server.client(f"limited:{PASSWORD}"), Keys("{troubles}"), "abc").load()
+            EntitlementStore(
+                server.client(f"limited:{PASSWORD}"), Keys("{troubles}"), {Product.CURRENCIES: "abc"}
+            ).load()
         assert "pipeline" not in caught.value.message
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from assetbatch.domain.asset_classes import AssetType
+from assetbatch.domain.asset_classes import AssetType, Product
 from assetbatch.domain.entitlements import Entitlements, Restriction
 from assetbatch.domain.queueing import CallKind, CallLimit, Denied
 from assetbatch.state.connection import RedisClient
@@ -192,8 +192,11 @@ class TestAnEarlierVersion:
             known.refused(Restriction.INTRADAY, asset_type, "no", 1, ticker="X:A")
             for asset_type in (AssetType.CRYPTO, AssetType.FOREX)
         )
-        EntitlementStore(redis_client, Keys("{ours}"), "k").remember(old)
-        both = [EntitlementStore(redis_client, Keys(p, SHARED_PREFIX), "k") for p in ("{ours}", "{theirs}")]
+        EntitlementStore(redis_client, Keys("{ours}"), {Product.CURRENCIES: "k"}).remember(old)
+        both = [
+            EntitlementStore(redis_client, Keys(p, SHARED_PREFIX), {Product.CURRENCIES: "k"})
+            for p in ("{ours}", "{theirs}")
+        ]
         both[1].remember(new)
         assert both[1].load().restrictions == [new]
         for memory in both:
@@ -205,8 +208,8 @@ class TestAnEarlierVersion:
         old, new = (
             known.refused(Restriction.TODAY, AssetType.FOREX, "no", at, ticker="C:A") for at in (1, 2)
         )
-        EntitlementStore(redis_client, Keys("{ours}"), "k").remember(old)
-        memory = EntitlementStore(redis_client, Keys("{ours}", SHARED_PREFIX), "k")
+        EntitlementStore(redis_client, Keys("{ours}"), {Product.CURRENCIES: "k"}).remember(old)
+        memory = EntitlementStore(redis_client, Keys("{ours}", SHARED_PREFIX), {Product.CURRENCIES: "k"})
         memory.remember(new)
         assert memory.load().restrictions == [new]
 

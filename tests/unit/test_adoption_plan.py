@@ -44,10 +44,13 @@ BASES = {
     "metadata": "jsonb",
     "ts": "timestamptz",
     "day": "date",
+    "execution_date": "date",
+    "learned_at": "timestamptz",
+    "fits": "bool",
     "updated_at": "timestamptz",
     "last_sync_timestamp": "timestamptz",
     "trades": "int8",
-    **dict.fromkeys(("open", "high", "low", "close", "volume", "vwap"), "float8"),
+    **dict.fromkeys(("open", "high", "low", "close", "volume", "vwap", "split_from", "split_to"), "float8"),
 }
 
 
@@ -115,6 +118,7 @@ def test_a_fresh_database_gets_everything_in_the_order_in_which_it_can_be_made()
         (Part.TABLE, "market_data.ohlcv_5m"),
         (Part.TABLE, "market_data.ohlcv_1m"),
         (Part.TABLE, "market_data.ohlcv_1d"),
+        (Part.TABLE, "market_data.splits"),
         (Part.TABLE, "data_sources.data_sync_status"),
         (Part.TABLE, "data_sources.assetbatch_migrations (of assetbatch itself)"),
         (Part.ROW, "data_sources.api_providers: polygon"),

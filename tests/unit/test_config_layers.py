@@ -8,6 +8,7 @@ import pytest
 
 from assetbatch.config import TIERS, Config, built_in_config, load, override
 from assetbatch.config.display import effective
+from assetbatch.domain.asset_classes import Product
 from assetbatch.domain.bar_sizes import BarSize
 from assetbatch.domain.queueing import CallLimit
 from assetbatch.errors import ConfigError
@@ -287,6 +288,59 @@ class TestPrecedence:
         assert config.origins["api_key"] == ".env MASSIVE_API_KEY"
         assert "batch.max_cycle_seconds" not in config.origins
 
+    def test_each_product_has_the_plan_that_is_written_or_the_tier(self, cwd: Path) -> None:
+        config = read(
+            cwd,
+            "rate_limiting: {tier: developer, plans: {currencies: basic, stocks: advanced}}\n"
+            "priority_assets: [{symbol: EURUSD}, {symbol: SPY, asset_type: stocks}]",
+        )
+        assert [config.rate_limiting.plan_of(product) for product in Product] == [
+            "basic",
+            "advanced",
+            "developer",
+        ]
+        assert config.products == (Product.CURRENCIES, Product.STOCKS)
+        assert config.end_of_day == {Product.CURRENCIES}
+        assert config.history_years == {Product.CURRENCIES: 2, Product.STOCKS: None, Product.INDICES: None}
+        lines = [
+            tuple(one) for one in effective(config) if "limiting" in one.path and one.origin != "default"
+        ]
+        assert lines[1:] == [
+            ("rate_limiting.plans", "currencies: basic, stocks: advanced", "config.yml rate_limiting.plans"),
+            ("rate_limiting.calls_per_minute", "5", "default of basic, advanced"),
+        ]
+
+    @pytest.mark.parametrize(
+        ("settings", "assets", "limit"),
+        [
+            ("plans: {stocks: starter}", "{symbol: SPY, asset_type: stocks}", CallLimit(100, 1000)),
+            ("plans: {stocks: starter}", "{symbol: EURUSD}", CallLimit(5, 60_000)),
+            (
+                "plans: {stocks: starter}",
+                "{symbol: EURUSD}, {symbol: SPY, asset_type: stocks}",
+                CallLimit(5, 60_000),
+            ),
+            (
+                "plans: {stocks: starter}",
+                "{symbol: EURUSD, enabled: false}, {symbol: SPY, asset_type: stocks}",
+                CallLimit(100, 1000),
+            ),
+            (
+                "tier: starter, plans: {indices: basic}",
+                "{symbol: EURUSD}, {symbol: SPY, asset_type: stocks}",
+                CallLimit(100, 1000),
+            ),
+            ("plans: {stocks: free}, calls_per_minute: 9", "{symbol: EURUSD}", CallLimit(9, 60_000)),
+            ("plans: {stocks: starter}", "", CallLimit(5, 60_000)),
+            ("tier: starter", "", CallLimit(100, 1000)),
+        ],
+    )
+    def test_the_smallest_plan_of_a_product_with_assets_sets_the_window(
+        self, cwd: Path, settings: str, assets: str, limit: CallLimit
+    ) -> None:
+        config = read(cwd, f"rate_limiting: {{{settings}}}\npriority_assets: [{assets}]")
+        assert config.call_limit == limit
+
     def test_an_empty_variable_is_not_set(self, cwd: Path) -> None:
         config = read(
             cwd,
@@ -491,6 +545,7 @@ class TestEffective:
             ("batch.max_cycle_seconds", "60", "default"),
             ("batch.priority_assets_enabled", "false", "config.yml batch.priority_assets_enabled"),
             ("rate_limiting.tier", "free", "default"),
+            ("rate_limiting.plans", "the tier for all", "default"),
             ("rate_limiting.calls_per_minute", "5", "default of free"),
             ("rate_limiting.window_seconds", "60", "default"),
             ("rate_limiting.window", "not set", "default"),

@@ -21,6 +21,7 @@ ASSET_KEYS = (
 )
 DATABASE = "embedded, postgresql://… or postgres://…"
 REDIS = "embedded, redis://…, rediss://…, unix://…, redis+sentinel://… or redis+cluster://…"
+PLANS = "one of basic, free, starter, developer, advanced, business"
 HIDDEN_TEXT = "found a text that is not shown"
 WHOLE = "a whole number of 1 or more"
 MINUTES = "a whole number from 1 to 1440"
@@ -199,6 +200,23 @@ def test_a_list_is_told_with_what_does_not_fit_in_it(tmp_path: Path, text: str, 
 )
 def test_an_unknown_key_is_told_with_the_nearest_known_one(tmp_path: Path, text: str, told: str) -> None:
     assert mistakes(tmp_path, text) == [f"config.yml: {told} (line 1)"]
+
+
+@pytest.mark.parametrize(
+    ("plans", "told"),
+    [
+        ("gold", ": found a text, expected a mapping with the keys currencies, stocks, indices"),
+        ("{stocks: gold}", f".stocks: found 'gold', expected {PLANS}"),
+        ("{indices: [free]}", f".indices: found a list, expected {PLANS}"),
+        (
+            "{stock: starter}",
+            ".stock: unknown key, did you mean stocks? expected one of currencies, stocks, indices",
+        ),
+    ],
+)
+def test_a_wrong_plan_of_a_product_is_told_with_the_right_ones(tmp_path: Path, plans: str, told: str) -> None:
+    text = f"rate_limiting: {{plans: {plans}}}"
+    assert mistakes(tmp_path, text) == [f"config.yml: rate_limiting.plans{told} (line 1)"]
 
 
 def one_asset(**changes: str) -> str:

@@ -22,7 +22,11 @@ secondary_assets:
   - {symbol: silver, polygon_ticker: "C:XAGUSD", asset_type: forex, priority: LOW}
   - {symbol: BRK.B, asset_type: stocks, extended_hours: true}
   - {symbol: Nasdaq 100, polygon_ticker: "I:NDX"}
-rate_limiting: {tier: starter, calls_per_minute: null, window: account}
+rate_limiting:
+  tier: starter
+  plans: {currencies: basic, indices: business}
+  calls_per_minute: null
+  window: account
 queue:
 database:
   url: postgresql://me@db:5432/prices
@@ -45,6 +49,9 @@ WRONG = [
     "colour: blue",
     "rate_limiting: {tier: gold}",
     "rate_limiting: {calls_per_minute: 0}",
+    "rate_limiting: {plans: {stocks: gold}}",
+    "rate_limiting: {plans: {stock: basic}}",
+    "rate_limiting: {plans: basic}",
     "rate_limiting: {window: a b}",
     "rate_limiting: {window_seconds: null}",
     "queue: {max_concurrency: 65}",

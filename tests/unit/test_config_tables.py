@@ -149,12 +149,12 @@ def test_a_slip_of_one_letter_is_a_mistake(tmp_path: Path, table: str, typed: st
         (
             "bar: {}",
             ".bar: unknown key, did you mean bars? "
-            "expected one of symbols, bars, bars_1m, bars_1d, providers, sync_status",
+            "expected one of symbols, bars, bars_1m, bars_1d, splits, providers, sync_status",
         ),
         (
             "bars_1min: {}",
             ".bars_1min: unknown key, did you mean bars_1m? "
-            "expected one of symbols, bars, bars_1m, bars_1d, providers, sync_status",
+            "expected one of symbols, bars, bars_1m, bars_1d, splits, providers, sync_status",
         ),
         ("bars_1m: {ts: 5}", f".bars_1m.ts: found 5, expected {COLUMN}"),
         ("bars: {table: ohlcv}", ".bars.table: found 'ohlcv', expected SCHEMA.NAME, such as trading.symbols"),

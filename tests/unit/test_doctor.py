@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from assetbatch.config import Config
-from assetbatch.config.settings import BatchSettings, RateLimitSettings
+from assetbatch.config.settings import BatchSettings, PlanSettings, RateLimitSettings
 from assetbatch.database.facts import DatabaseFacts
 from assetbatch.database.partitions import missing
 from assetbatch.database.shape import Concern
@@ -34,7 +34,7 @@ from assetbatch.doctor.findings import (
     ok,
     warning,
 )
-from assetbatch.domain.asset_classes import AssetType
+from assetbatch.domain.asset_classes import AssetType, Product
 from assetbatch.domain.assets import Asset
 from assetbatch.domain.entitlements import Entitlements, Restriction
 from assetbatch.domain.formatting import iso
@@ -254,6 +254,31 @@ class TestThePlan:
         (found,) = [finding for finding in of_plan(config, known, NOW) if finding.level is not Level.OK]
         assert found.message.startswith("your plan has no unified forex snapshots")
         assert "is rate_limiting.tier: starter what this key has?" in (found.hint or "")
+
+    def test_of_one_product_is_told_with_its_own_setting(self) -> None:
+        known = Entitlements(end_of_day={Product.CURRENCIES})
+        known.refused(Restriction.SNAPSHOT, AssetType.STOCKS, "no", NOW, ticker="AAPL")
+        known.refused(Restriction.GROUPED, AssetType.FOREX, "no", NOW, ticker="C:XAUUSD")
+        apple = Asset(symbol="AAPL", polygon_ticker="AAPL", asset_type=AssetType.STOCKS)
+        config = Config(
+            priority_assets=(GOLD, apple),
+            rate_limiting=RateLimitSettings(plans=PlanSettings(stocks="starter")),
+        )
+        findings = of_plan(config, known, NOW)
+        assert [finding.message for finding in findings[:2]] == [
+            "currencies free: forex up to 2027-01-15 05:00 UTC",
+            "stocks starter: stocks up to now",
+        ]
+        (found,) = [finding for finding in findings if finding.level is not Level.OK]
+        assert "is rate_limiting.plans.stocks: starter what this key has?" in (found.hint or "")
+
+    def test_that_delays_says_so(self) -> None:
+        known = Entitlements(end_of_day=False)
+        known.saw(AssetType.STOCKS, NOW - 3_600_000, NOW, market_open=False, delayed=True)
+        apple = Asset(symbol="AAPL", polygon_ticker="AAPL", asset_type=AssetType.STOCKS)
+        config = Config(priority_assets=(apple,), rate_limiting=RateLimitSettings(tier="starter"))
+        (found,) = of_plan(config, known, NOW)
+        assert found.message == "starter: stocks up to 15 min ago"
 
 
 class TestLocksAndQueue:

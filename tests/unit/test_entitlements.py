@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from assetbatch.domain.asset_classes import AssetType
+from assetbatch.domain.asset_classes import AssetType, Product
 from assetbatch.domain.entitlements import Entitlements, KnownRestriction, Observation, Restriction
 from assetbatch.domain.market_hours import new_york_zone, to_ms
 
@@ -49,6 +49,31 @@ def see(
 ) -> Observation | None:
     """The provider shows forex data that are `age_ms` old, and may say whether they are delayed."""
     return known.saw(FOREX, at_ms - age_ms, at_ms, market_open=market_open, delayed=delayed)
+
+
+class TestThePlansOfSeveralProducts:
+    def test_are_expected_to_show_what_each_of_them_shows(self) -> None:
+        known = Entitlements(end_of_day={Product.CURRENCIES, Product.INDICES})
+        assert known.snapshots(AssetType.STOCKS, NOON)
+        assert known.visible_until_ms(AssetType.STOCKS, NOON) == NOON
+        for asset_type in (FOREX, CRYPTO, AssetType.INDICES):
+            assert not known.snapshots(asset_type, NOON)
+            assert known.visible_until_ms(asset_type, NOON) == MIDNIGHT
+        assert known.expects(Restriction.TODAY, FOREX)
+        assert not known.expects(Restriction.TODAY, AssetType.STOCKS)
+
+    @pytest.mark.parametrize("lack", Restriction)
+    def test_are_learned_apart(self, lack: Restriction) -> None:
+        known = Entitlements(end_of_day={Product.CURRENCIES})
+        for ticker in ("AAPL", "SPY"):
+            known.refused(lack, AssetType.STOCKS, "no", NOON, ticker=ticker, edge_ms=MIDNIGHT)
+        known.saw(AssetType.STOCKS, NOON - HOUR, NOON, market_open=True)
+        for asset_type, ticker in ((FOREX, EURUSD), (CRYPTO, "X:BTCUSD"), (AssetType.INDICES, "I:NDX")):
+            fresh = Entitlements(end_of_day={Product.CURRENCIES})
+            assert known.lacks(lack, asset_type, NOON, ticker) is None
+            assert known.visible_until_ms(asset_type, NOON) == fresh.visible_until_ms(asset_type, NOON)
+            assert known.snapshots(asset_type, NOON) == fresh.snapshots(asset_type, NOON)
+            assert known.intraday(asset_type, NOON, ticker)
 
 
 class TestARefusal:
@@ -495,6 +520,12 @@ class TestTheDelay:
         known = paid()
         see(known, NOON, age_ms=3 * HOUR, market_open=False, delayed=True)
         assert known.delay_ms(FOREX, NOON) == 15 * MINUTE
+
+    def test_that_the_provider_has_said_holds_over_a_weekend(self) -> None:
+        known = paid()
+        known.saw(FOREX, MIDNIGHT - HOUR, NOON, market_open=False, delayed=True)
+        assert not known.has_seen_today(FOREX, NOON)
+        assert known.delay_ms(FOREX, NOON + 4 * DAY) == 15 * MINUTE
 
     def test_that_the_provider_has_said_is_disproved_by_fresh_data(self) -> None:
         known = paid()

@@ -77,6 +77,15 @@ def kept_fresh_until(at_ms: int) -> dict[str, StoredAsset]:
 
 
 class TestTheCallsAhead:
+    def test_are_one_for_250_of_the_prices_only_that_one_call_serves(self) -> None:
+        stocks = tuple(
+            Asset(symbol=f"S{n}", polygon_ticker=f"S{n}", asset_type=AssetType.STOCKS) for n in range(2)
+        )
+        known = Entitlements(end_of_day=True)
+        known.saw(AssetType.STOCKS, NOW, NOW, market_open=True)  # currencies are those of the free plan
+        settings = config(secondary_assets=(BTCUSD, *stocks))
+        assert told(waiting(low=8), known, settings=settings).calls == 4 + 1
+
     def test_are_one_for_each_item_and_each_page_where_no_call_serves_several(self) -> None:
         assert told(waiting(medium=300, bars=20, history=7), pages_elsewhere=5).calls == 332
 

@@ -125,6 +125,10 @@ class TestStaleness:
 BTCUSD = Asset(symbol="BTCUSD", polygon_ticker="X:BTCUSD", asset_type=AssetType.CRYPTO)
 
 
+AAPL = Asset(symbol="AAPL", polygon_ticker="AAPL", asset_type=AssetType.STOCKS)
+NDX = Asset(symbol="NDX", polygon_ticker="I:NDX", asset_type=AssetType.INDICES)
+
+
 def refreshed(asset: Asset, as_of_ms: int, now_ms: int) -> StoredAsset:
     """An asset whose last refresh has just succeeded, with a price of then."""
     return StoredAsset(
@@ -143,6 +147,41 @@ def paid_that_has_seen(asset_type: AssetType, newest_ms: int, now_ms: int) -> En
     return known
 
 
+class TestAHolidayOfTheStockExchange:
+    """Thanksgiving 2026 is a Thursday, and the Friday after it closes early."""
+
+    CLOSE = to_ms(datetime(2026, 11, 25, 21, tzinfo=UTC))
+
+    @pytest.mark.parametrize("asset", [AAPL, NDX])
+    @pytest.mark.parametrize("known", [FREE, PAID])
+    def test_makes_nothing_stale_that_was_complete_at_the_close_before(
+        self, asset: Asset, known: Entitlements
+    ) -> None:
+        free = known is FREE
+        midnight = to_ms(datetime(2026, 11, 26, 5, tzinfo=UTC))
+        stored = refreshed(
+            asset, midnight if free else self.CLOSE, midnight + 6 * MINUTE if free else self.CLOSE + MINUTE
+        )
+        opening = to_ms(datetime(2026, 11, 27, 14, 30, tzinfo=UTC))
+        for at_ms in range(stored.last_sync_ms or 0, opening, 30 * MINUTE):
+            health = asset_health(asset, stored, known, at_ms, stored.as_of_ms or 0)
+            assert (health.state, health.market) == (AssetState.FRESH, "closed"), iso(at_ms)
+            assert health.lag_seconds == 0
+
+    def test_lets_a_stock_be_stale_after_it(self) -> None:
+        stored = refreshed(AAPL, self.CLOSE, self.CLOSE + MINUTE)
+        opening = to_ms(datetime(2026, 11, 27, 14, 30, tzinfo=UTC))
+        assert not is_stale(AAPL, self.CLOSE, PAID, opening + 11 * MINUTE)
+        assert is_stale(AAPL, self.CLOSE, PAID, opening + 12 * MINUTE)
+        late = asset_health(AAPL, stored, PAID, opening + 12 * MINUTE)
+        assert (late.state, late.market) == (AssetState.STALE, "open")
+
+    def test_keeps_the_price_of_a_late_trade_and_misses_nothing_of_the_evening(self) -> None:
+        stored = refreshed(AAPL, self.CLOSE + 2 * HOUR, self.CLOSE + 2 * HOUR + MINUTE)
+        health = asset_health(AAPL, stored, PAID, self.CLOSE + 10 * HOUR)
+        assert (health.state, health.cause, health.lag_seconds) == (AssetState.FRESH, Reason.COMPLETE, 0)
+
+
 class TestAPriceThatStandsStill:
     def test_is_stale_after_an_hour_if_others_of_its_market_move(self) -> None:
         known = paid_that_has_seen(AssetType.FOREX, WEDNESDAY, WEDNESDAY)
@@ -153,6 +192,14 @@ class TestAPriceThatStandsStill:
         assert health.reason == (
             "the provider answers, but its price has not moved since 2026-11-18 14:00 UTC"
         )
+
+    def test_is_no_alarm_of_a_stock_which_may_be_halted_or_thin(self) -> None:
+        now_ms = to_ms(datetime(2026, 11, 18, 19, tzinfo=UTC))
+        known = paid_that_has_seen(AssetType.STOCKS, now_ms, now_ms)
+        stored = refreshed(AAPL, now_ms - 2 * HOUR, now_ms)
+        health = asset_health(AAPL, stored, known, now_ms, now_ms)
+        assert (health.state, health.cause) == (AssetState.FRESH, Reason.HALTED_OR_THIN)
+        assert health.reason == "no trade since 2026-11-18 17:00 UTC: halted, or seldom traded"
 
     @pytest.mark.parametrize(("frequency_seconds", "patience_ms"), [(1500, HOUR), (3600, 121 * MINUTE)])
     def test_is_stale_not_before_two_of_its_frequencies_and_a_minute(

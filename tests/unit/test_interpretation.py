@@ -19,6 +19,7 @@ from assetbatch.domain.bar_sizes import BarSize
 from assetbatch.domain.calls import (
     BarsCall,
     Call,
+    GroupedDayCall,
     SnapshotCall,
 )
 from assetbatch.domain.entitlements import Entitlements, Restriction
@@ -54,6 +55,7 @@ from assetbatch.refresh.interpretation import CONSEQUENCES, ClassRefusal, Findin
 
 EURUSD = Asset(symbol="EURUSD", polygon_ticker="C:EURUSD", asset_type=AssetType.FOREX)
 GBPUSD = Asset(symbol="GBPUSD", polygon_ticker="C:GBPUSD", asset_type=AssetType.FOREX)
+AAPL = Asset(symbol="AAPL", polygon_ticker="AAPL", asset_type=AssetType.STOCKS)
 BTCUSD = Asset(symbol="BTCUSD", polygon_ticker="X:BTCUSD", asset_type=AssetType.CRYPTO)
 WORK = (Work(EURUSD),)
 TODAY = date(2026, 11, 18)
@@ -280,6 +282,31 @@ class TestWhatTheLedgerLearns:
         coverage = coverage_of(Market.METAL, answer, (), gap_ms - BAR_MS, after_ms + BAR_MS, self.NOW)
         assert (IntervalFault.UNCONFIRMED in {span.fault for span in coverage}) is doubted
 
+    @pytest.mark.parametrize(
+        ("missing", "doubted"), [(12, False), (13, True), (39, True), (40, False), (76, False)]
+    )
+    def test_a_hole_of_a_stock_is_believed_that_is_seldom_traded(self, missing: int, doubted: bool) -> None:
+        """A session has 78 bars. Less than half of them are those of a stock that is thin, or was halted."""
+        opening = to_ms(datetime(2026, 11, 17, 9, 30, tzinfo=ZoneInfo("America/New_York")))
+        steps = [0, *range(1 + missing, 78)]
+        bars = [Bar(opening + step * BAR_MS, 1.0, 1.0, 1.0, 1.0) for step in steps]
+        end_ms = opening + 78 * BAR_MS
+        answer = answered(BarsCall((Work(AAPL),), opening, end_ms - 1), bars)
+        coverage = coverage_of(Market.STOCK, answer, (), opening, end_ms, self.NOW)
+        assert (IntervalFault.UNCONFIRMED in {span.fault for span in coverage}) is doubted
+
+    def test_a_day_of_open_time_without_any_trade_of_a_thin_stock_is_doubted_once(self) -> None:
+        opening = to_ms(datetime(2026, 11, 16, 9, 30, tzinfo=ZoneInfo("America/New_York")))
+        end_ms = opening + 4 * DAY_MS + 78 * BAR_MS  # a week has 32.5 hours
+        answer = answered(
+            BarsCall((Work(AAPL),), opening, end_ms - 1),
+            [Bar(at_ms, 1.0, 1.0, 1.0, 1.0) for at_ms in (opening, end_ms - BAR_MS)],
+        )
+        first = coverage_of(Market.STOCK, answer, (), opening, end_ms, self.NOW)
+        assert IntervalFault.UNCONFIRMED in {span.fault for span in first}
+        (second,) = coverage_of(Market.STOCK, answer, first, opening, end_ms, self.NOW)
+        assert second.state is IntervalState.ASKED
+
     def test_a_day_without_any_at_an_end_is_doubted_and_a_bar_less_is_not(self) -> None:
         end_ms = self.END + BAR_MS
         call = BarsCall(self.WORK, self.START, end_ms - 1)
@@ -480,6 +507,27 @@ class TestWhatASnapshotMeans:
         assert findings.refused_classes == [ClassRefusal(AssetType.FOREX, "not entitled", None)]
         assert set(self.statuses(findings)) == {"BTCUSD"}
 
+    def test_two_refused_indices_are_each_refused_alone_and_a_product_says_nothing_of_another(self) -> None:
+        def asset(ticker: str, asset_type: AssetType) -> Asset:
+            return Asset(symbol=ticker.removeprefix("I:"), polygon_ticker=ticker, asset_type=asset_type)
+
+        indices = [Work(asset(ticker, AssetType.INDICES)) for ticker in ("I:SPX", "I:VIX")]
+        stocks = [Work(asset(ticker, AssetType.STOCKS)) for ticker in ("AAPL", "SPY")]
+        work = (*indices, *stocks, Work(EURUSD), Work(GBPUSD))
+        answer = PricesAnswer(
+            prices=priced(**{"C:EURUSD": 1.1}),
+            errors={"I:SPX": REFUSED, "I:VIX": REFUSED, "AAPL": REFUSED, "SPY": REFUSED},
+            empty=frozenset({"C:GBPUSD"}),
+            refused=Counter(),
+        )
+        findings = prices_findings(SnapshotCall(work), work, answer, {}, self.NOW)
+        assert findings.refused_classes == [
+            ClassRefusal(AssetType.INDICES, "not entitled", "I:SPX"),
+            ClassRefusal(AssetType.INDICES, "not entitled", "I:VIX"),
+            ClassRefusal(AssetType.STOCKS, "not entitled", None),
+        ]
+        assert self.statuses(findings) == {"EURUSD": Status.SUCCESS, "GBPUSD": Status.NO_DATA}
+
     @pytest.mark.parametrize(("ahead_ms", "status"), [(60_000, Status.SUCCESS), (60_001, Status.FAILED)])
     def test_a_price_from_the_future_is_not_taken(self, ahead_ms: int, status: Status) -> None:
         price = Price(symbol="EURUSD", last_price=1.1, as_of_ms=self.NOW + ahead_ms)
@@ -493,6 +541,29 @@ class TestWhatASnapshotMeans:
             "GBPUSD": Status.NO_DATA,
             "BTCUSD": Status.NO_DATA,
         }
+
+    @pytest.mark.parametrize(
+        ("hour", "stored", "is_cleared"),
+        [
+            (9, {}, True),
+            (9, {"AAPL": StoredAsset(symbol="AAPL")}, True),
+            (9, {"AAPL": StoredAsset(symbol="AAPL", as_of_ms=1)}, False),
+            (10, {}, False),
+        ],
+    )
+    def test_a_stock_without_any_price_is_asked_otherwise_while_its_exchange_is_closed(
+        self, hour: int, stored: dict[str, StoredAsset], is_cleared: bool
+    ) -> None:
+        now_ms = to_ms(datetime(2026, 11, 17, hour, tzinfo=ZoneInfo("America/New_York")))
+        work = (Work(AAPL), Work(EURUSD))
+        answer = PricesAnswer(prices={}, errors={}, empty=frozenset({"AAPL", "C:EURUSD"}), refused=Counter())
+        findings = prices_findings(SnapshotCall(work), work, answer, stored, now_ms)
+        assert list(findings.cleared) == (["AAPL"] if is_cleared else [])
+        assert ("AAPL" in self.statuses(findings)) is not is_cleared
+        assert self.statuses(findings)["EURUSD"] is Status.NO_DATA
+        day = GroupedDayCall(work[:1], AssetType.STOCKS, date(2026, 11, 16))
+        (result,) = prices_findings(day, work[:1], answer, {}, now_ms).results
+        assert result.status is Status.NO_DATA
 
     def test_an_answer_is_of_the_moment_it_was_asked_for_and_a_refusal_of_none(self) -> None:
         """What was asked for before a correction must not revert it."""
@@ -746,15 +817,15 @@ class TestThePriceThatFollowsFromBars:
     )
 
     def test_is_the_last_close_as_of_the_end_of_its_bar(self) -> None:
-        price = price_from_bars("EURUSD", self.BARS, MIDNIGHT + 3 * BAR_MS)
+        price = price_from_bars(EURUSD, self.BARS, MIDNIGHT + 3 * BAR_MS)
         assert (price.last_price, price.as_of_ms) == (1.35, MIDNIGHT + 2 * BAR_MS)
 
     def test_of_a_forming_bar_is_as_of_the_moment_it_was_asked(self) -> None:
         asked_ms = MIDNIGHT + BAR_MS + 1000
-        assert price_from_bars("EURUSD", self.BARS, asked_ms).as_of_ms == asked_ms
+        assert price_from_bars(EURUSD, self.BARS, asked_ms).as_of_ms == asked_ms
 
     def test_has_the_daily_values_of_its_new_york_day(self) -> None:
-        price = price_from_bars("EURUSD", self.BARS, MIDNIGHT + 3 * BAR_MS)
+        price = price_from_bars(EURUSD, self.BARS, MIDNIGHT + 3 * BAR_MS)
         assert (price.daily_open, price.daily_high, price.daily_low, price.daily_close) == (
             1.2,
             1.4,
@@ -762,8 +833,21 @@ class TestThePriceThatFollowsFromBars:
             1.35,
         )
 
+    @pytest.mark.parametrize(
+        "asset",
+        [
+            AAPL,
+            Asset(symbol="NDX", polygon_ticker="I:NDX", asset_type=AssetType.INDICES),
+        ],
+    )
+    def test_of_a_stock_or_an_index_has_no_daily_values_since_no_day_follows_from_bars(
+        self, asset: Asset
+    ) -> None:
+        price = price_from_bars(asset, self.BARS, MIDNIGHT + 3 * BAR_MS)
+        assert price == Price(symbol=asset.symbol, last_price=1.35, as_of_ms=MIDNIGHT + 2 * BAR_MS)
+
     def test_has_no_bid_and_ask(self) -> None:
-        price = price_from_bars("EURUSD", self.BARS, MIDNIGHT + 3 * BAR_MS)
+        price = price_from_bars(EURUSD, self.BARS, MIDNIGHT + 3 * BAR_MS)
         assert (price.bid, price.ask) == (None, None)
 
 

@@ -118,6 +118,49 @@ class TestARefusal:
         assert taught.known.last_day_end_ms(CRYPTO, NOW) == MIDNIGHT - DAY_MS
 
 
+class TestARefusalOfASnapshotForSeveralProducts:
+    """Nothing shows which of the products is refused: each is asked for by itself."""
+
+    WORK = (Work(EURUSD), Work(AAPL), Work(NDX), Work(BTCUSD))
+
+    def calls(self, taught: Taught) -> list[list[str]]:
+        found = choose_calls(self.WORK, {}, taught.known, NOW)
+        assert {type(call) for call in found} == {SnapshotCall}
+        return [[item.asset.symbol for item in call.work] for call in found]
+
+    def test_parts_them_and_condemns_none(self) -> None:
+        taught = Taught()
+        assert self.calls(taught) == [["EURUSD", "AAPL", "NDX", "BTCUSD"]]
+        taught.refused(SnapshotCall(self.WORK), RefusalKind.NOT_IN_PLAN, "upgrade")
+        assert self.calls(taught) == [["EURUSD", "BTCUSD"], ["AAPL"], ["NDX"]]
+        assert set(taught.others.said) == {(Restriction.MIXED_SNAPSHOT, True)}
+
+    def test_lets_the_refusal_of_one_be_its_own(self) -> None:
+        taught = Taught()
+        taught.refused(SnapshotCall(self.WORK), RefusalKind.NOT_IN_PLAN, "upgrade")
+        taught.refused(SnapshotCall((Work(EURUSD), Work(BTCUSD))), RefusalKind.NOT_IN_PLAN, "upgrade")
+        assert not taught.known.snapshots(CRYPTO, NOW)
+        assert taught.known.snapshots(AssetType.STOCKS, NOW)
+
+    def test_is_asked_again_after_a_day(self) -> None:
+        taught = Taught()
+        taught.refused(SnapshotCall(self.WORK), RefusalKind.NOT_IN_PLAN, "upgrade")
+        assert len(choose_calls(self.WORK, {}, taught.known, NOW + DAY_MS)) == 1
+
+
+def test_stocks_whose_snapshots_are_cleared_are_asked_for_by_the_last_day_and_bars() -> None:
+    taught = Taught()
+    work = (Work(AAPL), Work(MSFT), Work(NDX), Work(EURUSD))
+    for ticker in ("AAPL", "MSFT", "I:NDX"):
+        taught.learner.found_cleared(ticker)
+    assert [type(call) for call in choose_calls(work, {}, taught.known, NOW)] == [
+        GroupedDayCall,
+        BarsCall,
+        SnapshotCall,
+    ]
+    assert (taught.learner.revision, taught.others.kept) == (3, [])
+
+
 class TestARefusalWithinASnapshot:
     """`len(alike) > 1`: one refused ticker condemns nobody else."""
 

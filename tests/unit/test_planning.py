@@ -199,6 +199,24 @@ class TestDue:
         assert not due(EURUSD, before, FREE, WEDNESDAY + 6 * HOUR - 1).due
         assert due(EURUSD, before, FREE, WEDNESDAY + 6 * HOUR).due
 
+    @pytest.mark.parametrize(
+        ("asked", "again"),
+        [
+            ("2026-11-18T10:00", "2026-11-18T11:00"),
+            ("2026-11-18T09:00", "2026-11-18T10:00"),
+            ("2026-11-18T07:00", "2026-11-18T09:30"),
+            ("2026-11-25T17:00", "2026-11-27T09:30"),  # over Thanksgiving
+            ("2026-11-28T12:00", "2026-11-30T09:30"),
+        ],
+    )
+    def test_a_stock_of_which_there_was_nothing_is_asked_again_when_the_exchange_opens(
+        self, asked: str, again: str
+    ) -> None:
+        apple = Asset(symbol="AAPL", polygon_ticker="AAPL", asset_type=AssetType.STOCKS)
+        before = StoredAsset(symbol="AAPL", sync_status=Status.NO_DATA, status_at_ms=new_york(asked))
+        assert not due(apple, before, PAID, new_york(again) - 1).due
+        assert due(apple, before, PAID, new_york(again)).due
+
     def test_a_failure_does_not_wait_for_the_frequency(self) -> None:
         failed = StoredAsset(
             symbol="EURUSD",

@@ -58,6 +58,7 @@ def health(assets: list[AssetHealth], **changes: Any) -> Health:
         "problems": [],
         "plan": {
             "tier": "free",
+            "plans": {"currencies": "free"},
             "limit": 5,
             "window_seconds": 60.0,
             "rate_limit": 5,

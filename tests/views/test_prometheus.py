@@ -97,6 +97,8 @@ def test_assets_are_shown_one_by_one_only_where_they_are_few() -> None:
     assert sum(name == "assetbatch_asset_age_seconds" for name, _ in found) == 3
     assert found["assetbatch_assets", (("class", "CRITICAL"), ("state", "fresh"))] == 3
     assert sum(value for (name, _), value in found.items() if name == "assetbatch_assets") == 300
+    assert found["assetbatch_assets_by_type", (("state", "fresh"), ("type", "crypto"))] == 1
+    assert sum(value for (name, _), value in found.items() if name == "assetbatch_assets_by_type") == 300
 
 
 def test_the_verdict_is_the_one_label_that_is_1() -> None:

@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from assetbatch.domain.formatting import iso
 from assetbatch.domain.metrics import CALLS, Series
 from assetbatch.domain.units import DAY_MS, MINUTE_MS
 from assetbatch.health import Alert, Health, HealthStatus, Metric, Problem, Severity
+from assetbatch.views import facts
 from assetbatch.views.terminal.sparkline import sparkline
 from assetbatch.views.terminal.status import ROWS, ending, render
 
@@ -110,6 +112,27 @@ def test_assets_stand_by_class_with_price_change_age_and_completeness(well: Heal
     assert classes == ["CRITICAL", "HIGH", "MEDIUM", "LOW"]
     gold = next(line for line in lines if line.startswith("XAUUSD"))
     assert re.fullmatch(r"XAUUSD +4,083\.31 +\+0\.42 % +5 min +0 +100 % +open +fresh", gold)
+
+
+def test_assets_of_several_products_stand_by_product_within_their_class() -> None:
+    stocks = [
+        asset(5, symbol="AAPL", asset_type="stocks"),
+        asset(8, symbol="SPY", asset_type="stocks", state="stale"),
+    ]
+    document = health([asset(2), asset(11, symbol="EURUSD"), *stocks, asset(14, asset_type="indices")])
+    lines = shown(document, 140)
+    heads = [line for line in lines if line.startswith(("CRITICAL", "LOW"))]
+    assert heads == ["CRITICAL currencies", "LOW currencies", "LOW stocks", "LOW indices"]
+    assert "4 of 5 assets fresh (currencies 2 of 2, stocks 1 of 2, indices 1 of 1)" in " ".join(lines[:2])
+
+
+def test_plans_that_differ_have_the_names_of_their_products() -> None:
+    plan = health([]).plan | {
+        "plans": {"currencies": "free", "stocks": "starter", "indices": "free"},
+        "data_up_to": {"forex": iso(NOW_MS), "crypto": iso(NOW_MS), "stocks": iso(NOW_MS)},
+    }
+    words = facts.plan(health([], plan=plan))
+    assert words == "currencies free, stocks starter, indices free, forex, crypto and stocks up to now"
 
 
 def test_a_wide_terminal_also_shows_why() -> None:

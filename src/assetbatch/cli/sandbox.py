@@ -17,6 +17,8 @@ class PlanName(StrEnum):
 
     BASIC = "basic"
     STARTER = "starter"
+    DEVELOPER = "developer"
+    ADVANCED = "advanced"
 
 
 class PageCounting(StrEnum):
@@ -37,6 +39,22 @@ Faults = Annotated[
 Latency = Annotated[
     str,
     typer.Option(help="Seconds until a response: `0.05`, or from a minimum to a maximum, `0.05-0.2`."),
+]
+StocksPlan = Annotated[
+    PlanName | None, typer.Option(help="Plan of the key for stocks, if it is another one.")
+]
+IndicesPlan = Annotated[
+    PlanName | None, typer.Option(help="Plan of the key for indices, if it is another one.")
+]
+Replay = Annotated[
+    Path | None,
+    typer.Option(help="Serve the recorded bars of this folder (SYMBOL.csv) instead of made-up prices."),
+]
+ReplayWeeks = Annotated[
+    int | None,
+    typer.Option(
+        help="Number of weeks by which recorded bars move. Without it: as close to now as possible."
+    ),
 ]
 Cron = Annotated[
     int | None,
@@ -68,21 +86,16 @@ def sandbox(
         int, typer.Option(min=0, max=65535, help="The port on 127.0.0.1; 0 takes a free one.")
     ] = 0,
     plan: Annotated[PlanName, typer.Option(help="Plan of the simulated key.")] = PlanName.BASIC,
+    stocks_plan: StocksPlan = None,
+    indices_plan: IndicesPlan = None,
     latency: Latency = "0",
     fault: Faults = None,
-    replay: Annotated[
-        Path | None,
-        typer.Option(help="Serve the recorded bars of this folder (SYMBOL.csv) instead of made-up prices."),
-    ] = None,
-    replay_weeks: Annotated[
-        int | None,
-        typer.Option(
-            help="Number of weeks by which recorded bars move. Without it: as close to now as possible."
-        ),
-    ] = None,
+    replay: Replay = None,
+    replay_weeks: ReplayWeeks = None,
     universe: Annotated[
-        int | None, typer.Option(min=1, help="Minimum number of tickers; made-up ones fill up.")
+        int | None, typer.Option(min=1, help="Minimum number of pairs; made-up ones fill up.")
     ] = None,
+    stocks: Annotated[int, typer.Option(min=0, help="Minimum number of stocks; made-up ones fill up.")] = 0,
     retry_after: Annotated[
         bool, typer.Option("--retry-after", help="Let a 429 name the seconds to wait.")
     ] = False,
@@ -106,8 +119,9 @@ def sandbox(
             _refuse_others(context)
             raise typer.Exit(play(global_options, cron, port))
         code = _serve(
-            plan,
+            (plan, stocks_plan or plan, indices_plan or plan),
             port=port,
+            stocks=stocks,
             latency=_span(latency),
             faults=fault or (),
             replay=replay,
@@ -130,15 +144,18 @@ def _refuse_others(context: typer.Context) -> None:
             )
 
 
-def _serve(plan: PlanName, *, port: int, pages: PageCounting, **options: Any) -> int:
+def _serve(
+    plans: tuple[PlanName, PlanName, PlanName], *, port: int, stocks: int, pages: PageCounting, **options: Any
+) -> int:
     """Serve until a signal; `options` are those of SandboxServer. Return the exit code."""
     from assetbatch.errors import UnreachableError
-    from assetbatch.sandbox import PLANS, SandboxServer, serve_forever
+    from assetbatch.sandbox import Exchange, SandboxServer, plan_of, serve_forever
     from assetbatch.sandbox.spans import Counting
 
     try:
-        counting = Counting(pages.value)
-        return serve_forever(SandboxServer(PLANS[plan.value], port=port, counting=counting, **options))
+        plan, counting, exchange = plan_of(*plans), Counting(pages.value), Exchange(stocks)
+        server = SandboxServer(plan, port=port, counting=counting, exchange=exchange, **options)
+        return serve_forever(server)
     except OSError as error:
         raise UnreachableError(
             f"port {port} cannot be used: {error.strerror}", hint="choose another with --port"

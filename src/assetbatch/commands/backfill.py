@@ -30,7 +30,14 @@ from assetbatch.domain.models import (
 from assetbatch.domain.pages import SURE, Reach
 from assetbatch.domain.pauses import BARS_AGAIN_MS, worth_a_call
 from assetbatch.domain.queueing import Cancelled, Enqueued, Lane
-from assetbatch.domain.ranges import calls_saved, expected_history, newest_to_ask, pages_to_ask, taken_back
+from assetbatch.domain.ranges import (
+    ExpectedHistory,
+    calls_saved,
+    expected_history,
+    newest_to_ask,
+    pages_to_ask,
+    taken_back,
+)
 from assetbatch.domain.records import Command
 from assetbatch.domain.work import Work, WorkKind, days_range, parse_work_id
 from assetbatch.errors import ConfigError
@@ -71,7 +78,7 @@ class SymbolBackfill(msgspec.Struct, frozen=True, kw_only=True):
 class BackfillReport(msgspec.Struct, frozen=True, kw_only=True):
     """What a backfill has queued, what waits for room in the queue, and when all will be there.
 
-    Of the `queued` pages `queued_before` were in the queue already. The tier is expected to show nothing
+    Of the `queued` pages `queued_before` were in the queue already. The plan is expected to show nothing
     before `expected_from_ms`; None where it shows all. Doubtful pages are not counted.
     """
 
@@ -136,8 +143,9 @@ def backfill(
     """
     now_ms, known = services.now_ms(), services.entitlements()
     assets, stored = chosen(services, symbols, classes, dry_run=dry_run)
-    expected_from_ms = expected_history(services.config.tier.history_years, now_ms)
-    ranges = {asset.symbol: wanted_range(asset, first_day, last_day, known, now_ms) for asset in assets}
+    expected = expected_history(services.config.history_years, now_ms)
+    wanted = {asset.symbol: wanted_range(asset, first_day, last_day, known, now_ms) for asset in assets}
+    ranges = {symbol: _while_listed(span, stored[symbol]) for symbol, span in wanted.items()}
     if not again:
         ranges = {symbol: _without_newest(span, stored[symbol], now_ms) for symbol, span in ranges.items()}
     spans = {symbol: span for symbol, span in ranges.items() if span[0] < span[1]}
@@ -145,7 +153,7 @@ def backfill(
     in_minutes = {asset.symbol for asset in assets if asset.bars is BarSize.ONE_MINUTE}
     gaps = services.store.gaps({symbol: span for symbol, span in spans.items() if symbol not in in_minutes})
     gaps |= {symbol: [span] for symbol, span in spans.items() if symbol in in_minutes}
-    plan = plan_backfill(assets, stored, gaps, known, ranges, now_ms, expected_from_ms, again=again)
+    plan = plan_backfill(assets, stored, gaps, known, ranges, now_ms, expected, again=again)
     queued = Queued() if dry_run else apply(services, plan, now_ms)
     return BackfillReport(
         symbols=plan.symbols,
@@ -153,7 +161,7 @@ def backfill(
         queued_before=queued.before,
         waiting_for_room=sum(len(symbol.pages) for symbol in plan.symbols) - queued.pages,
         forecast=_forecast(services, assets, plan, known, now_ms, is_applied=not dry_run),
-        expected_from_ms=expected_from_ms or None,
+        expected_from_ms=max((expected[asset.asset_class.product] for asset in assets), default=0) or None,
         again=again,
     )
 
@@ -194,6 +202,7 @@ def chosen(
     services: Services, symbols: Sequence[str], classes: Collection[AssetPriority], *, dry_run: bool
 ) -> tuple[list[Asset], dict[str, StoredAsset]]:
     """Return the assets that are meant, and what is stored of each. Raise ConfigError."""
+    services.load_members()
     assets = [
         asset for asset in choose(services.config.assets, symbols) if not classes or asset.priority in classes
     ]
@@ -219,6 +228,12 @@ def wanted_range(
     return start_ms, max(start_ms, floor_to_bar(end_ms))
 
 
+def _while_listed(span: Span, stored: StoredAsset) -> Span:
+    """Return the part of a range in which a stock was listed under its ticker."""
+    start_ms = max(span[0], stored.listed_from_ms)
+    return start_ms, max(start_ms, min(span[1], stored.listed_to_ms))
+
+
 def _without_newest(span: Span, stored: StoredAsset, now_ms: int) -> Span:
     """Return a range up to where the answers end, if the next latest bars bring the rest by themselves."""
     start_ms, end_ms = span
@@ -235,14 +250,15 @@ def plan_backfill(
     known: Entitlements,
     ranges: Mapping[str, tuple[int, int]],
     now_ms: int,
-    expected_from_ms: int = 0,
+    expected: ExpectedHistory | None = None,
     *,
     again: bool = False,
 ) -> BackfillPlan:
     """Return what a backfill of these ranges wants. `gaps` are the stretches of the ranges without bars; with
     `again` it wants what is stored too.
 
-    Pages before `expected_from_ms` are doubtful, as long as no answer has shown where the history begins.
+    Pages that are `expected` to be refused are doubtful, as long as no answer has shown where the history
+    begins.
     """
     intervals, reports = {}, []
     for asset in assets:
@@ -254,7 +270,7 @@ def plan_backfill(
             ranges[symbol],
             history_ms,
             gaps.get(symbol, ()),
-            0 if history_ms else expected_from_ms,
+            0 if history_ms else (expected or {}).get(asset.asset_class.product, 0),
             SURE if again else known.reach(asset.market, now_ms),
             now_ms,
             again=again,
@@ -314,7 +330,7 @@ def _forecast(
             services.config.assets,
             coverage,
             known,
-            expected_history(services.config.tier.history_years, now_ms),
+            expected_history(services.config.history_years, now_ms),
             now_ms,
         ),
         starts_ms=services.history.job(Command.RUN_PRIORITY).starts_ms,

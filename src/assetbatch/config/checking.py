@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
-from assetbatch.config.settings import ASSET_LISTS, SECTIONS, Config
+from assetbatch.config.settings import ASSET_LISTS, SECTIONS, Config, RuleSettings
 from assetbatch.config.tables import TableMappings
 from assetbatch.config.wording import allowed, kind_of, shown
 from assetbatch.secret import HIDDEN, may_be_quoted
@@ -80,7 +80,11 @@ def _explain(kind: type[S], raw: object, path: KeyPath, others: Sequence[str]) -
         if key not in fields:
             yield unknown_key(path, key, names)
     for name, field in fields.items():
-        if name in raw:
+        of = getattr(field.type, "__origin__", field.type)  # without its Annotated
+        if name in raw and isinstance(of, type) and issubclass(of, msgspec.Struct):
+            if not fits(raw[name], of):
+                yield from _explain(of, raw[name], (*path, name), ())
+        elif name in raw:
             yield from validation_errors(raw[name], field.type, (*path, name))
         elif field.required:
             yield ConfigProblem((*path, name), f"missing, expected {allowed(field.type)}")
@@ -135,6 +139,7 @@ def _names() -> frozenset[str]:
     kinds: tuple[type[msgspec.Struct], ...] = (
         *SECTIONS.values(),
         *ASSET_LISTS.values(),
+        RuleSettings,
         Config,
         TableMappings,
     )

@@ -7,14 +7,18 @@ from collections.abc import Iterator, Mapping
 from typing import Any, TypeGuard
 
 from assetbatch.config.checking import ConfigProblem, KeyPath, unknown_key
-from assetbatch.config.tables import BARS, TABLES, Constant, TableMapping, TableMappings
+from assetbatch.config.tables import BARS, OF_INSTRUMENTS, TABLES, Constant, TableMapping, TableMappings
 from assetbatch.config.wording import kind_of, shown
 from assetbatch.domain.status import OPEN, Status
 
 FILLED = ("volume", "vwap", "trades")
 """The columns of bars in which `missing` may be written."""
 
-OPTIONAL = {"symbols": ("name", "asset_type", "updated_at"), **dict.fromkeys(BARS, FILLED)}
+OPTIONAL = {
+    "symbols": ("name", "asset_type", "updated_at"),
+    **dict.fromkeys(BARS, FILLED),
+    "splits": ("fits",),
+}
 """The columns that a platform may do without, by table."""
 
 INSTRUMENTS = ("symbol", "polygon_ticker")
@@ -57,6 +61,8 @@ class _Reader:
         self._settings: tuple[str, ...] = ("table",)
         if name in BARS:
             self._settings = ("table", "instrument", "missing")
+        elif name in OF_INSTRUMENTS:
+            self._settings = ("table", "instrument")
         elif name == "sync_status":
             self._settings = ("table", "states")
 

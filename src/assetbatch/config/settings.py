@@ -6,7 +6,7 @@ The `title` of a setting says what it does. Its `description` says what it may b
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
@@ -22,11 +22,13 @@ from assetbatch.config.urls import ApiUrl, DatabaseUrl, HttpUrl, RedisUrl
 from assetbatch.config.wording import named
 from assetbatch.domain.asset_classes import (
     AssetType,
+    Product,
     class_of_type,
     examples_in_words,
+    product_of,
     ticker_pattern,
 )
-from assetbatch.domain.assets import Asset
+from assetbatch.domain.assets import Asset, Rule
 from assetbatch.domain.bar_sizes import BarSize, DerivedSize
 from assetbatch.domain.queueing import CallLimit
 from assetbatch.errors import ConfigError
@@ -53,13 +55,19 @@ class Tier(NamedTuple):
     websocket_enabled: bool
     history_years: int | None = None
 
+    ends_with_day: bool = False
+    """Whether it shows neither snapshots nor anything of the running day."""
+
 
 TIERS: dict[str, Tier] = {
-    "free": Tier(5, 15, False, history_years=2),
+    "free": Tier(5, 15, False, history_years=2, ends_with_day=True),
     "starter": Tier(None, 0, False),
     "developer": Tier(None, 0, True),
     "advanced": Tier(None, 0, True),
 }
+
+PLANS: dict[str, Tier] = {"basic": TIERS["free"], **TIERS, "business": Tier(None, 0, True)}
+"""The provider's names of the plans of its products. Not every product has each."""
 
 
 class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -79,17 +87,35 @@ class BatchSettings(_Section, frozen=True):
     priority_assets_enabled: Annotated[bool, Meta(title="false: run-priority does nothing")] = True
 
 
+PlanName = Annotated[
+    Literal["basic", "free", "starter", "developer", "advanced", "business"],
+    Meta(description=f"one of {', '.join(PLANS)}"),
+]
+
+
+class PlanSettings(_Section, frozen=True):
+    """The plan of each product, for a key that has several; the tier where there is none."""
+
+    currencies: Annotated[PlanName | UnsetType, Meta(title="The plan of forex, metals and crypto")] = UNSET
+    stocks: Annotated[PlanName | UnsetType, Meta(title="The plan of stocks and ETFs")] = UNSET
+    indices: Annotated[PlanName | UnsetType, Meta(title="The plan of indices")] = UNSET
+
+
 class RateLimitSettings(_Section, frozen=True):
     """The plan, and the calls that it allows: `calls_per_minute` in any `window_seconds`.
 
-    UNSET `calls_per_minute` means the tier's own number, None means unlimited. Without `window` each API key
-    has a window of its own.
+    UNSET `calls_per_minute` means the plan's own number, None means unlimited. Of several products with
+    assets the smallest plan counts: nobody knows if calls of one are counted for another. Without
+    `window` each API key has a window of its own.
     """
 
     tier: Annotated[
         Literal["free", "starter", "developer", "advanced"],
         Meta(description=f"one of {', '.join(TIERS)}", title="The plan of the API key"),
     ] = "free"
+    plans: Annotated[PlanSettings, Meta(title="The plans of the products, if the key has several")] = (
+        PlanSettings()
+    )
     calls_per_minute: Annotated[
         CallsPerMinute | UnsetType,
         Meta(title="Maximum number of calls in a window; the tier's own if absent"),
@@ -110,12 +136,30 @@ class RateLimitSettings(_Section, frozen=True):
         "https://massive.com/pricing"
     )
 
-    @property
-    def limit(self) -> CallLimit:
-        """The number of calls that may arrive in a rolling window; unlimited is 100 a second."""
+    def plan_of(self, product: Product) -> str:
+        """Return the name of the plan of a product."""
+        name: str | UnsetType = getattr(self.plans, product)
+        return self.tier if name is UNSET else name
+
+    def plan_setting(self, product: Product) -> str:
+        """Return the setting that says the plan of a product, with its value, for a hint."""
+        name = "tier" if getattr(self.plans, product) is UNSET else f"plans.{product}"
+        return f"rate_limiting.{name}: {self.plan_of(product)}"
+
+    def expected_of(self, product: Product) -> Tier:
+        """Return what to expect of the plan of a product."""
+        return PLANS[self.plan_of(product)]
+
+    def calls_of(self, products: Iterable[Product]) -> int | None:
+        """Return the calls a minute that the smallest plan among these products allows; None: unlimited."""
+        limits = [self.expected_of(product).rate_limit for product in products]
+        return min((limit for limit in limits if limit is not None), default=None)
+
+    def limit(self, products: Iterable[Product]) -> CallLimit:
+        """Return the number of calls that may arrive in a rolling window; unlimited is 100 a second."""
         calls = self.calls_per_minute
         if calls is UNSET:
-            calls = TIERS[self.tier].rate_limit
+            calls = self.calls_of(products)
         if calls is None:
             return CallLimit(_UNLIMITED_PER_SECOND, 1000)
         return CallLimit(calls, self.window_seconds * 1000)
@@ -279,16 +323,84 @@ class PriorityAssetSettings(AssetSettings, frozen=True):
     ] = UNSET
 
 
+_Priority = Annotated[
+    Annotated[
+        Literal["HIGH", "MEDIUM", "LOW", 2, 3, 4],
+        Meta(description="one of HIGH, MEDIUM, LOW or their numbers 2, 3, 4"),
+    ]
+    | UnsetType,
+    Meta(title="Class among the secondary assets"),
+]
+
+
 class SecondaryAssetSettings(AssetSettings, frozen=True):
     """A secondary asset. 2, 3 and 4 are the same as HIGH, MEDIUM and LOW."""
 
-    priority: Annotated[
+    priority: _Priority = UNSET
+
+
+YEARS_OF_DAYS = 2
+"""Years of days of the past that a rule without bars keeps, if it does not say otherwise: what the free plan
+shows."""
+
+TICKER_TYPES = (
+    *("CS", "ETF", "ETN", "ETV", "ETS", "FUND", "ADRC", "ADRP", "ADRR", "ADRW", "GDR", "OS", "NYRS", "AGEN"),
+    *("PFD", "WARRANT", "RIGHT", "UNIT", "SP", "EQLK", "BOND", "BASKET", "LT", "OTHER"),
+)
+"""The provider's types of stocks."""
+
+_Exchange = Annotated[str, Meta(pattern=r"^[A-Z0-9]{4}\Z")]
+_TickerType = Annotated[str, Meta(pattern=rf"^(?:{'|'.join(TICKER_TYPES)})\Z")]
+_Quote = Annotated[str, Meta(pattern=r"^[A-Z]{3,5}\Z")]
+
+
+class RuleSettings(_Section, frozen=True):
+    """A rule among the secondary assets: every asset of a market, or those of some exchanges or types."""
+
+    every: Annotated[AssetType, Meta(title="The market whose assets are all kept")]
+    exchange: Annotated[
         Annotated[
-            Literal["HIGH", "MEDIUM", "LOW", 2, 3, 4],
-            Meta(description="one of HIGH, MEDIUM, LOW or their numbers 2, 3, 4"),
+            _Exchange | tuple[_Exchange, ...],
+            Meta(description="a code of ISO 10383 such as XNYS or XNAS, or a list of them"),
         ]
         | UnsetType,
-        Meta(title="Class among the secondary assets"),
+        Meta(title="Exchanges of the stocks; all if absent"),
+    ] = UNSET
+    type: Annotated[
+        Annotated[
+            _TickerType | tuple[_TickerType, ...],
+            Meta(description=f"one of {', '.join(TICKER_TYPES)}, or a list of them"),
+        ]
+        | UnsetType,
+        Meta(title="Types of the stocks; all if absent"),
+    ] = UNSET
+    quote: Annotated[
+        Annotated[
+            _Quote | tuple[_Quote, ...],
+            Meta(description="a currency such as USD, or a list of them"),
+        ]
+        | UnsetType,
+        Meta(title="Currencies in which the pairs are quoted; all if absent"),
+    ] = UNSET
+    priority: _Priority = UNSET
+    update_frequency_seconds: Annotated[
+        int, Meta(ge=1, le=31_536_000, title="Maximum age in seconds of a price while its market is open")
+    ] = 300
+    enabled: Annotated[bool, Meta(title="false: leave the rule out")] = True
+    bars: Annotated[
+        BarSize | bool,
+        Meta(title="Size of the bars that are kept: 5m (or true), 1m, or none (or false) for the price only"),
+    ] = BarSize.FIVE_MINUTES
+    extended_hours: Annotated[
+        bool,
+        Meta(title="true: keep a stock's bars from 04:00 to 20:00 New York time, not only the session's"),
+    ] = False
+    years_of_days: Annotated[
+        Annotated[int, Meta(ge=0, le=30)] | UnsetType,
+        Meta(
+            title="Years of days of the past that are asked for, a day of the market in one call; "
+            f"{YEARS_OF_DAYS} without bars, else 0"
+        ),
     ] = UNSET
 
 
@@ -319,12 +431,15 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, dict=True):  # dict: for
     `origins` gives the origin of each key path (`queue.max_size`): `--option`, `env NAME`, `.env NAME`,
     `config.yml PATH` or `default`. `file` is the file that was read, or None in a sandbox that found none.
     `secret_files` are the files that variables name for secrets, by the origin of the name;
-    `secrets_in_file` are the settings of `file` that hold a secret.
+    `secrets_in_file` are the settings of `file` that hold a secret. `rules` stand among the secondary assets;
+    `members` are what they stand for, once that was read from the database (`Services.load_members`).
     """
 
     batch: BatchSettings = BatchSettings()
     priority_assets: tuple[Asset, ...] = ()
     secondary_assets: tuple[Asset, ...] = ()
+    rules: tuple[Rule, ...] = ()
+    members: tuple[Asset, ...] = ()
     rate_limiting: RateLimitSettings = RateLimitSettings()
     queue: QueueSettings = QueueSettings()
     verify: VerifySettings = VerifySettings()
@@ -348,12 +463,28 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, dict=True):  # dict: for
     @property
     def call_limit(self) -> CallLimit:
         """The number of calls that may arrive in a rolling window."""
-        return self.rate_limiting.limit
+        return self.rate_limiting.limit(self.products)
 
     @property
     def tier(self) -> Tier:
-        """What to expect of the configured plan."""
+        """What to expect of the configured tier."""
         return TIERS[self.rate_limiting.tier]
+
+    @cached_property
+    def products(self) -> tuple[Product, ...]:
+        """The products of all assets, in their order; currencies where there is no asset."""
+        found = set(map(product_of, self.asset_types))
+        return tuple(one for one in Product if one in found) or (Product.CURRENCIES,)
+
+    @property
+    def end_of_day(self) -> frozenset[Product]:
+        """The products of whose plans nothing of the running day is expected."""
+        return frozenset(one for one in Product if self.rate_limiting.expected_of(one).ends_with_day)
+
+    @property
+    def history_years(self) -> Mapping[Product, int | None]:
+        """How many years of history are expected of the plan of each product; None: all."""
+        return {one: self.rate_limiting.expected_of(one).history_years for one in Product}
 
     @cached_property
     def enabled_priority_assets(self) -> tuple[Asset, ...]:
@@ -364,24 +495,50 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, dict=True):  # dict: for
 
     @cached_property
     def enabled_secondary_assets(self) -> tuple[Asset, ...]:
-        """The assets that `enqueue-secondary` looks at, in their order."""
-        return tuple(asset for asset in self.secondary_assets if asset.enabled)
+        """The assets that `enqueue-secondary` looks at, in their order; the members of rules are the last."""
+        return (*(asset for asset in self.secondary_assets if asset.enabled), *self.members)
+
+    @cached_property
+    def enabled_rules(self) -> tuple[Rule, ...]:
+        """The rules whose members are looked up and kept."""
+        return tuple(rule for rule in self.rules if rule.enabled)
 
     @cached_property
     def assets(self) -> tuple[Asset, ...]:
         """All assets that are kept fresh, the priority assets first."""
         return self.enabled_priority_assets + self.enabled_secondary_assets
 
+    @property
+    def has_secondary(self) -> bool:
+        """Whether there is anything for `enqueue-secondary`: an asset, or a rule."""
+        return bool(self.enabled_secondary_assets or self.enabled_rules)
+
     @cached_property
     def follows_exchange(self) -> bool:
-        """Whether an asset follows the days of the stock exchange."""
-        types = {asset.asset_type for asset in self.assets}
-        return any(class_of_type(asset_type).has_trading_days for asset_type in types)
+        """Whether an asset, or a rule, follows the days of the stock exchange."""
+        return any(class_of_type(asset_type).has_trading_days for asset_type in self.asset_types)
+
+    @cached_property
+    def asset_types(self) -> tuple[AssetType, ...]:
+        """The classes of all assets and rules: the same whether the members are known or not."""
+        written = (*self.enabled_priority_assets, *(one for one in self.secondary_assets if one.enabled))
+        types = dict.fromkeys(asset.asset_type for asset in written)
+        return tuple(types | dict.fromkeys(rule.every for rule in self.enabled_rules))
 
     @property
     def configured_symbols(self) -> tuple[str, ...]:
         """The symbols of all assets, also of those that are switched off."""
-        return tuple(asset.symbol for asset in (*self.priority_assets, *self.secondary_assets))
+        return tuple(asset.symbol for asset in (*self.written_assets, *self.members))
+
+    @property
+    def written_assets(self) -> tuple[Asset, ...]:
+        """The assets that are written one by one, also those that are switched off."""
+        return self.priority_assets + self.secondary_assets
+
+    @cached_property
+    def members_by_symbol(self) -> Mapping[str, Asset]:
+        """The members of rules by their symbols."""
+        return {asset.symbol: asset for asset in self.members}
 
     @cached_property
     def assets_by_symbol(self) -> Mapping[str, Asset]:
@@ -395,7 +552,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, dict=True):  # dict: for
     @cached_property
     def _symbols_by_ticker(self) -> Mapping[str, tuple[str, ...]]:
         found: dict[str, tuple[str, ...]] = {}
-        for asset in (*self.priority_assets, *self.secondary_assets):
+        for asset in (*self.written_assets, *self.members):
             found[asset.polygon_ticker] = (*found.get(asset.polygon_ticker, ()), asset.symbol)
         return found
 
@@ -404,6 +561,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, dict=True):  # dict: for
         if they are switched off, else the one that the ticker follows from."""
         if ticker in self._symbols_by_ticker:
             return self._symbols_by_ticker[ticker]
+        if ":" not in ticker:  # a stock: no ticker follows from a symbol whose type nobody has said
+            return ()
         name = ticker.partition(":")[2]
         derived = derive(name)
         follows = derived is not None and derived.polygon_ticker == ticker

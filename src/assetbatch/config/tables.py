@@ -15,11 +15,24 @@ _VALUES = ("open", "high", "low", "close", "volume", "vwap", "trades")
 BARS = ("bars", "bars_1m", "bars_1d")
 """The tables of bars: of five minutes, of one minute, of a day."""
 
+OF_INSTRUMENTS = (*BARS, "splits")
+"""The tables whose `symbol_id` may hold another name of the instrument than the id of its row."""
+
 TABLES: Mapping[str, tuple[str, ...]] = {
     "symbols": ("id", "symbol", "name", "asset_type", "metadata", "updated_at"),
     "bars": ("symbol_id", "ts", *_VALUES),
     "bars_1m": ("symbol_id", "ts", *_VALUES),
     "bars_1d": ("symbol_id", "day", *_VALUES),
+    "splits": (
+        "symbol_id",
+        "execution_date",
+        "split_from",
+        "split_to",
+        "kind",
+        "state",
+        "learned_at",
+        "fits",
+    ),
     "providers": ("id", "code", "name"),
     "sync_status": (
         "ticker_id",
@@ -58,5 +71,6 @@ class TableMappings(msgspec.Struct, frozen=True, kw_only=True):
     bars: TableMapping = TableMapping()
     bars_1m: TableMapping = TableMapping()
     bars_1d: TableMapping = TableMapping()
+    splits: TableMapping = TableMapping()
     providers: TableMapping = TableMapping()
     sync_status: TableMapping = TableMapping()

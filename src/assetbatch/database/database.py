@@ -20,10 +20,18 @@ from assetbatch.domain.assets import Asset
 from assetbatch.domain.models import Changes, IntervalState, Saved, StoredAsset
 
 if TYPE_CHECKING:
+    from datetime import date
+
     from assetbatch.database.adoption import Plan
     from assetbatch.database.initialisation import Initialised
+    from assetbatch.database.members import PageTaken
+    from assetbatch.database.splits import Learned
+    from assetbatch.domain.assets import Rule
     from assetbatch.domain.bar_sizes import DerivedSize
     from assetbatch.domain.exporting import Content, ExportSize, Piece
+    from assetbatch.domain.listings import Listing
+    from assetbatch.domain.rules import ListedTicker, Member, Walk
+    from assetbatch.domain.splits import Days, KnownSplit, Listed, Split
     from assetbatch.domain.verification import Tally, Verified
 
 
@@ -148,10 +156,12 @@ class Store:
         )
 
     def forget_rejections(self) -> None:
-        """Make everything due at once that the database has rejected: its columns may be others now."""
+        """Make everything due at once that the database has rejected: its columns may be others now. Ask once
+        more after stocks that were delisted or renamed."""
 
         def work(connection: Connection, _: bool) -> None:
             connection.execute(connection.statements("sync.forget_rejections"))
+            connection.execute(connection.statements("sync.doubt_endings"))
             connection.execute(connection.statements("coverage.forget_rejected"))
 
         self._session.run("forgetting what was refused", work)
@@ -177,7 +187,7 @@ class Store:
 
         def work(connection: Connection, _: bool) -> Plan:
             found = planned(connection, mappings, wanted, by_month=by_month, tries=tries)
-            return found if derived is None else with_views(connection, found, derived)
+            return found if derived is None else with_views(connection, found, wanted, derived)
 
         return self._session.run("looking at the tables", work)
 
@@ -228,6 +238,21 @@ class Store:
             "reading what is stored", lambda connection, _: reading.load(connection, asked)
         )
 
+    def save_listing(self, symbol: str, listing: Listing) -> None:
+        """Keep what is known of the listing of a stock; nothing if its symbol is not registered."""
+        import msgspec
+
+        from assetbatch.database.text import storable
+
+        text = msgspec.json.encode(listing).decode()
+
+        def work(connection: Connection, _: bool) -> None:
+            encoding = connection.info.parameter_status("server_encoding")
+            arguments = {"symbol": symbol, "listing": storable(text, encoding)}
+            connection.execute(connection.statements("sync.save_listing"), arguments)
+
+        self._session.run("saving a listing", work)
+
     def ask_again(self, symbols: Iterable[str], now_ms: int) -> None:
         """Want once more, in bars of one minute, what was asked for of these symbols in bars of five."""
         asked = list(symbols)
@@ -261,6 +286,50 @@ class Store:
         return self._session.run(
             "reading what was verified",
             lambda connection, _: verification.tallies(connection, asked, now_ms),
+        )
+
+    def members(self, rules: Collection[str]) -> dict[str, list[Member]]:
+        """Return the members of each rule, by its key, that are not gone. One query."""
+        from assetbatch.database import members
+
+        return self._idle().run("reading the members", lambda connection, _: members.load(connection, rules))
+
+    def walks(self, rules: Collection[str]) -> dict[str, Walk]:
+        """Return how far the members of each rule are looked up; a rule that never was is absent."""
+        from assetbatch.database import members
+
+        return self._session.run(
+            "reading the walks", lambda connection, _: members.load_walks(connection, rules)
+        )
+
+    def market_days(self, market: str, since: date) -> set[date]:
+        """Return which days of a whole market were answered since a day."""
+        from assetbatch.database import days
+
+        return self._session.run(
+            "reading the days of a market",
+            lambda connection, _: days.load_market_days(connection, market, since),
+        )
+
+    def take_page(
+        self,
+        rule: Rule,
+        page: Sequence[ListedTicker],
+        walk: Walk,
+        owners: Mapping[str, str],
+        mappings: TableMappings,
+        derived: Collection[DerivedSize],
+    ) -> PageTaken:
+        """Register the members of a rule that a page of tickers brings, and record the `walk` as it is after
+        it; a walk that is finished says which members are gone.
+
+        `owners` are the tickers of the symbols that the configuration has. All in one transaction.
+        """
+        from assetbatch.database import members
+
+        return self._session.run(
+            "registering members",
+            lambda connection, _: members.take_page(connection, rule, page, walk, owners, mappings, derived),
         )
 
     def closes(self, symbols: Iterable[str], points: int = 96) -> dict[str, list[tuple[int, float]]]:
@@ -316,6 +385,57 @@ class Store:
 
         return self._session.run(
             "reading bars", lambda connection, _: exporting.copy_bars(connection, symbol, size, piece)
+        )
+
+    def learn_splits(
+        self,
+        listed: Mapping[str, Listed],
+        symbols: Collection[str],
+        settled: Days | None,
+        now_ms: int,
+        *,
+        asked: Mapping[str, str] | None = None,
+    ) -> Learned:
+        """Write what an answer changes of the splits of registered symbols.
+
+        `listed` are its rows by symbol, `symbols` all that it was asked about, and `settled` the days of
+        which it has every row. `asked` are the tickers of which it is the last answer for all times.
+        """
+        from assetbatch.database import splits
+
+        def work(connection: Connection, _: bool) -> Learned:
+            learned = splits.learn_answer(connection, listed, symbols, settled, now_ms)
+            if asked:
+                splits.record_asked(connection, asked)
+            return learned
+
+        return self._session.run("writing splits", work)
+
+    def unasked_splits(self, tickers: Mapping[str, str]) -> list[str]:
+        """Return the registered symbols, ascending, whose splits of all times were not asked for by the
+        ticker that they have here."""
+        from assetbatch.database import splits
+
+        return self._session.run(
+            "looking for splits", lambda connection, _: splits.find_unasked(connection, tickers)
+        )
+
+    def judge_splits(self, today: date) -> list[tuple[str, Split]]:
+        """Compare applied splits with the bars around them, record it, and return those that do not fit and
+        their symbols. `today` is a New York day."""
+        from assetbatch.database import splits
+
+        return self._session.run(
+            "comparing splits with bars", lambda connection, _: splits.judge(connection, today)
+        )
+
+    def doubtful_splits(self, symbols: Iterable[str]) -> list[tuple[str, KnownSplit]]:
+        """Return the splits that a person should look at, the newest first, and their symbols."""
+        from assetbatch.database import splits
+
+        asked = list(symbols)
+        return self._session.run(
+            "looking at splits", lambda connection, _: splits.find_doubtful(connection, asked)
         )
 
     def first_call(self, trust: Callable[[], object]) -> bool:

@@ -1,8 +1,8 @@
-"""The views of larger bars, made of the bars of five minutes, and the functions that they call.
+"""The views of larger bars and of adjusted bars, and the functions that they call.
 
 `init` creates, replaces and drops them. What is ours says so in its comment, which also tells its definition
 from an earlier one. An object of the same name without such a comment belongs to somebody else: it stays, and
-its view is left out. Where the table of bars is a hypertable, a view is a continuous aggregate.
+its view is left out. Where the table of bars is a hypertable, larger bars are a continuous aggregate.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ import psycopg
 
 from assetbatch.database.adoption.findings import Note
 from assetbatch.database.failures import LOCK_NOT_AVAILABLE, NOT_ABOUT_THE_TABLE
-from assetbatch.database.names import Names
+from assetbatch.database.names import Names, Table
 from assetbatch.database.quoting import literal, quoted
+from assetbatch.database.quoting import place as place_of
 from assetbatch.database.session import Connection
 from assetbatch.database.statements import Statements
 from assetbatch.domain.bar_sizes import DerivedSize
@@ -26,13 +27,27 @@ from assetbatch.domain.units import MINUTE_MS
 
 RANGES = "assetbatch_ranges"
 BARS = "assetbatch_bars"
+PRODUCT = "assetbatch_product"
+
+ADJUSTED = {"bars": "ohlcv_5m_adjusted", "bars_1m": "ohlcv_1m_adjusted", "bars_1d": "ohlcv_1d_adjusted"}
+"""The views of adjusted bars, by the table whose bars they show. They lie in the schema of the bars."""
 
 _MARK = re.compile(r"kept by assetbatch init \(definition ([0-9a-f]{12})\)\Z")
+VIEWS = ("view", "aggregate")
+_KINDS = {
+    "function": "FUNCTION",
+    "product": "AGGREGATE",
+    "view": "VIEW",
+    "aggregate": "MATERIALIZED VIEW",
+}
+"""What PostgreSQL calls each kind. A continuous aggregate of TimescaleDB is one kind, an aggregate function
+another."""
 _CANNOT_BE_REPLACED = ("42P13", "42P16")
 """What PostgreSQL says where the columns of a view or a function have other types now."""
 
 _FOREIGN_VIEW = ("no view is made there", "rename it, or leave its size out of `derived` in config.yml")
 _FOREIGN_FUNCTION = ("no views are made", "rename it, or write `derived: []` in config.yml")
+_FOREIGN_ADJUSTED = ("no view of adjusted bars is made there", "rename it, then run init again")
 _IN_USE = "run init again when nobody reads it"
 _NO_RIGHT = "give the role CREATE on the schema, or drop what depends on the view, then run init again"
 
@@ -48,12 +63,14 @@ class Present(NamedTuple):
 
 
 class Wanted(NamedTuple):
-    """An object that should be there: `sql` creates or replaces it."""
+    """An object that should be there: `sql` creates or replaces it. Without the functions that it `needs` it
+    is not made."""
 
     name: str
     kind: str
     what: str
     sql: bytes
+    needs: tuple[str, ...] = ()
 
     @property
     def definition(self) -> str:
@@ -94,46 +111,50 @@ def decide(present: Sequence[Present], wanted: Sequence[Wanted]) -> Steps:
     """
     foreign = [one for one in present if one.definition is None and one.name in {of.name for of in wanted}]
     taken = {one.name for one in foreign}
-    if taken & {RANGES, BARS}:
-        return Steps([one for one in present if one.definition], [], foreign)
+    possible = [one for one in wanted if taken.isdisjoint((one.name, *one.needs))]
     right = {(one.name, one.kind, one.definition) for one in present}
-    names = {(one.name, one.kind) for one in wanted}
+    names = {(one.name, one.kind) for one in possible}
     drop = [one for one in present if one.definition and (one.name, one.kind) not in names]
-    create = [
-        one for one in wanted if one.name not in taken and (one.name, one.kind, one.definition) not in right
-    ]
+    create = [one for one in possible if (one.name, one.kind, one.definition) not in right]
     return Steps(_views_first(drop), create, foreign)
 
 
 def _views_first(objects: Sequence[Present]) -> list[Present]:
-    return sorted(objects, key=lambda one: one.kind == "function")
+    return sorted(objects, key=lambda one: one.kind not in VIEWS)
 
 
 def in_the_way(schema: str, one: Present) -> Note:
     """Return the warning of an object of others."""
-    why, remedy = _FOREIGN_FUNCTION if one.name in (RANGES, BARS) else _FOREIGN_VIEW
+    of_larger = _FOREIGN_FUNCTION if one.name in (RANGES, BARS) else _FOREIGN_VIEW
+    is_larger = one.name in (RANGES, BARS, *map(view_name, DerivedSize))
+    why, remedy = of_larger if is_larger else _FOREIGN_ADJUSTED
     return Note(what=f"{schema}.{one.name}", why=f"is not ours: {why}", remedy=remedy)
 
 
-def foreseen(connection: Connection, names: Names, sizes: Collection[DerivedSize]) -> Steps:
+def foreseen(
+    connection: Connection, names: Names, sizes: Collection[DerivedSize], *, adjusts: bool = False
+) -> Steps:
     """Return what `keep` would do for tables of these names. Raise psycopg.Error."""
     statements = Statements(names)
-    return decide(_present(connection, statements), _wanted(connection, statements, sizes))
+    present = _present(connection, statements)
+    return decide(present, _wanted(connection, statements, sizes, adjusts=adjusts or _has_adjusted(present)))
 
 
-def keep(connection: Connection, sizes: Collection[DerivedSize]) -> Kept:
+def keep(connection: Connection, sizes: Collection[DerivedSize], *, adjusts: bool = False) -> Kept:
     """Create, replace and drop what is ours, in the open transaction; what PostgreSQL refuses becomes a
     warning.
 
+    With `adjusts` there are views of adjusted bars; those that are there stay.
+
     Raise psycopg.Error for what the state of the server causes.
     """
-    steps = foreseen(connection, connection.statements.names, sizes)
+    steps = foreseen(connection, connection.statements.names, sizes, adjusts=adjusts)
     schema = connection.statements.names.bars.schema
     warnings = [in_the_way(schema, one) for one in steps.foreign]
     created, dropped = [], []
     kept = False
     for one in steps.drop:
-        is_view = one.kind != "function"
+        is_view = one.kind in VIEWS
         if not is_view and kept:
             continue  # the view that was not dropped calls it
         if refused := _tried(connection, [_drop(one)]):
@@ -144,7 +165,7 @@ def keep(connection: Connection, sizes: Collection[DerivedSize]) -> Kept:
         elif is_view:
             dropped.append(f"{schema}.{one.name}")
     made = [f"{schema}.{one.name}" for one in steps.create]
-    views = [f"{schema}.{one.name}" for one in steps.create if one.kind != "function"]
+    views = [f"{schema}.{one.name}" for one in steps.create if one.kind in VIEWS]
     if refused := _create(connection, steps.create):
         why = f"cannot be made: {refused.said}"
         remedy = _IN_USE if refused.is_in_use else _NO_RIGHT
@@ -185,21 +206,25 @@ def _wanted_again(
     """Return what has to be made after all that is ours was dropped."""
     names = {one.name for one in wanted} | {one.name for one in dropped}
     sizes = [size for size in DerivedSize if view_name(size) in names]
-    return [one for one in _wanted(connection, connection.statements, sizes) if one.name in names]
+    every = _wanted(connection, connection.statements, sizes, adjusts=PRODUCT in names)
+    return [one for one in every if one.name in names]
 
 
 def _creation(statements: Statements, one: Wanted) -> Iterator[bytes]:
     place = f"{quoted(statements.names.bars.schema)}.{quoted(one.name)}"
     yield one.sql
-    kind = "FUNCTION" if one.kind == "function" else "VIEW"
-    yield f"COMMENT ON {kind} {place} IS {literal(one.comment)}".replace("%", "%%").encode()
-    if one.kind != "function":
-        yield statements("derived.grant_readers", place=literal(place).replace("%", "%%"))
+    kind = "VIEW" if one.kind in VIEWS else _KINDS[one.kind]
+    arguments = "(float8)" if one.kind == "product" else ""
+    yield f"COMMENT ON {kind} {place}{arguments} IS {literal(one.comment)}".replace("%", "%%").encode()
+    readable = [place] if one.kind in VIEWS else []
+    if one.name in ADJUSTED.values():
+        readable.append(place_of(statements.names.splits))
+    for what in readable:
+        yield statements("derived.grant_readers", place=literal(what).replace("%", "%%"))
 
 
 def _drop(one: Present) -> bytes:
-    kinds = {"function": "FUNCTION", "view": "VIEW", "aggregate": "MATERIALIZED VIEW"}
-    return f"DROP {kinds[one.kind]} {one.place}".replace("%", "%%").encode()
+    return f"DROP {_KINDS[one.kind]} {one.place}".replace("%", "%%").encode()
 
 
 def _tried(connection: Connection, statements: Sequence[bytes]) -> _Refused | None:
@@ -221,7 +246,7 @@ def _tried(connection: Connection, statements: Sequence[bytes]) -> _Refused | No
 
 def _present(connection: Connection, statements: Statements) -> list[Present]:
     """Return what has a name of ours in the schema of the bars."""
-    names = [RANGES, BARS, *map(view_name, DerivedSize)]
+    names = [*_FUNCTIONS, *map(view_name, DerivedSize), *ADJUSTED.values()]
     rows = connection.execute(statements("derived.load_present"), {"names": names}).fetchall()
     found = []
     for name, kind, comment, place in rows:
@@ -237,25 +262,37 @@ def _keeps_aggregates(connection: Connection) -> bool:
     return connection.execute(connection.statements("derived.keeps_aggregates")).fetchone() == (True,)
 
 
-def _wanted(connection: Connection, statements: Statements, sizes: Collection[DerivedSize]) -> list[Wanted]:
-    """Return what should be there for these sizes. Before there is a table of bars, only the names count."""
-    if not sizes:
-        return []
+def _has_adjusted(present: Sequence[Present]) -> bool:
+    """Return whether there are views of adjusted bars already: their readers keep them."""
+    return any(one.definition and one.name in ADJUSTED.values() for one in present)
+
+
+def _wanted(
+    connection: Connection, statements: Statements, sizes: Collection[DerivedSize], *, adjusts: bool
+) -> list[Wanted]:
+    """Return what should be there. Before there are tables of bars, only the names count."""
+    larger = _larger(connection, statements, sizes) if sizes else []
+    return [*larger, *(_adjusted(connection, statements) if adjusts else ())]
+
+
+def _larger(connection: Connection, statements: Statements, sizes: Collection[DerivedSize]) -> list[Wanted]:
+    """Return the views of these sizes, and what they call."""
     row = connection.execute(statements("derived.load_base")).fetchone()
     kind, is_naive, timescaledb = row or ("bigint", False, None)
     if is_naive:
-        statements = _zoned(statements.names)
+        statements = _zoned(statements.names, "bars")
     if is_naive or not (timescaledb and _is_hypertable(connection, statements)):
         timescaledb = None  # it takes no bins of anything but its own column
     views = [_view(statements, size, timescaledb) for size in DerivedSize if size in sizes]
     return [*_functions(statements, kind), *views]
 
 
-def _zoned(names: Names) -> Statements:
+def _zoned(names: Names, of: str) -> Statements:
     """Return the statements for moments without a zone, which are in UTC unless the names say another: a
     reader's session may have any zone, which our own transactions have not."""
-    zones = {"ts": "UTC", **names.bars.zones}
-    return Statements(msgspec.structs.replace(names, bars=msgspec.structs.replace(names.bars, zones=zones)))
+    table = names.table(of)
+    zoned = msgspec.structs.replace(table, zones={"ts": "UTC", **table.zones})
+    return Statements(msgspec.structs.replace(names, **{of: zoned}))
 
 
 def _functions(statements: Statements, kind: str) -> list[Wanted]:
@@ -275,12 +312,14 @@ def _functions(statements: Statements, kind: str) -> list[Wanted]:
             "function",
             f"Where the bars of each instrument in {bars.place} begin and end",
             statements("derived.create_ranges", schema=schema, type=kind, instruments=instruments),
+            (RANGES, BARS),
         ),
         Wanted(
             BARS,
             "function",
             f"Bars of any size out of {bars.place}",
             statements("derived.create_bars", schema=schema, type=kind, binned=binned),
+            (RANGES, BARS),
         ),
     ]
 
@@ -293,7 +332,7 @@ def _view(statements: Statements, size: DerivedSize, timescaledb: str | None) ->
     what = f"Bars of {size} out of {bars.place}"
     if timescaledb is None:
         sql = statements("derived.create_view", view=view, schema=schema, width=width)
-        return Wanted(name, "view", what, sql)
+        return Wanted(name, "view", what, sql, (RANGES, BARS))
     sql = statements(
         "derived.create_aggregate",
         view=view,
@@ -301,7 +340,73 @@ def _view(statements: Statements, size: DerivedSize, timescaledb: str | None) ->
         width=width,
         timescaledb=quoted(timescaledb),
     )
-    return Wanted(name, "aggregate", what, sql)
+    return Wanted(name, "aggregate", what, sql, (RANGES, BARS))
+
+
+def _adjusted(connection: Connection, statements: Statements) -> list[Wanted]:
+    """Return the views of adjusted bars, and what they call."""
+    schema = quoted(statements.names.bars.schema)
+    product = statements("adjusted.create_product", schema=schema)
+    found = [Wanted(PRODUCT, "product", "The product of some numbers", product, (PRODUCT,))]
+    for of, view in ADJUSTED.items():
+        function, bars = _function_of(of), statements.names.table(of)
+        row = connection.execute(statements("adjusted.load_kinds", of)).fetchone()
+        kind, is_naive = row or ("bigint", False)
+        sql = _adjusting(
+            _zoned(statements.names, of) if is_naive else statements, of, kind, is_naive=is_naive
+        )
+        needs = (PRODUCT, function)
+        what = f"Adjusted bars out of {bars.place}"
+        found.append(Wanted(function, "function", what, sql, needs))
+        places = {"view": f"{schema}.{quoted(view)}", "function": f"{schema}.{quoted(function)}"}
+        found.append(Wanted(view, "view", what, statements("adjusted.create_view", **places), needs))
+    return found
+
+
+def _function_of(of: str) -> str:
+    """Return the name of the function that adjusts the bars of a table."""
+    return f"assetbatch_adjusted_{ADJUSTED[of].split('_')[1]}"
+
+
+_FUNCTIONS = (RANGES, BARS, PRODUCT, *map(_function_of, ADJUSTED))
+
+
+def _adjusting(statements: Statements, of: str, kind: str, *, is_naive: bool) -> bytes:
+    """Return the function that adjusts the bars of a table; `kind` is the type of its instrument."""
+    schema, names = quoted(statements.names.bars.schema), statements.names
+    time_name = "day" if of == "bars_1d" else "ts"
+    time_kind = "date" if of == "bars_1d" else "timestamp" if is_naive else "timestamptz"
+    time = f"o.{quoted(names.table(of).columns[time_name])}::{time_kind}"
+    day = time if of == "bars_1d" else statements("adjusted.day_of", of).decode().strip()
+    return statements(
+        "adjusted.create_bars",
+        of,
+        schema=schema,
+        function=f"{schema}.{quoted(_function_of(of))}",
+        type=kind,
+        kind=time_kind,
+        time_name=time_name,
+        time=time,
+        day=day,
+        instrument=_of_splits(statements, of),
+    )
+
+
+def _of_splits(statements: Statements, of: str) -> str:
+    """Return what the splits have for the instrument of a bar `o`."""
+    names = statements.names
+    bars, splits = names.table(of), names.splits
+    if (bars.instrument, bars.target) == (splits.instrument, splits.target):
+        return f"o.{quoted(bars.columns['symbol_id'])}"
+    named = {"of_bars": _named(names, bars), "of_splits": _named(names, splits)}
+    return statements("adjusted.instrument_of_splits", of, **named).decode().strip()
+
+
+def _named(names: Names, table: Table) -> str:
+    """Return what a table has for a row `s` of the symbols, as far as that row says it."""
+    columns = names.symbols.columns
+    name = table.target or columns["id"] if table.instrument == "id" else columns["symbol"]
+    return f"s.{quoted(name)}"
 
 
 def _is_hypertable(connection: Connection, statements: Statements) -> bool:

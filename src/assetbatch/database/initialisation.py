@@ -42,7 +42,7 @@ def initialise(
     is_plain: bool = False,
 ) -> Initialised:
     """Create or adopt the tables, enter what is missing and make the views of larger bars of these sizes, in
-    the open transaction.
+    the open transaction. If a stock is among the assets, the views of adjusted bars are made too.
 
     What the server's encoding cannot hold of a name becomes a question mark; if `is_plain`, whatever is not
     ASCII does.
@@ -66,7 +66,7 @@ def initialise(
         added,
         [asset.symbol for asset in assets if asset.symbol not in added],
         done.partitions,
-        derived.keep(connection, sizes),
+        derived.keep(connection, sizes, adjusts=_adjusts(assets)),
         done.hypertable,
     )
 
@@ -89,15 +89,21 @@ def planned(
     return plan(catalogue, mappings, assets, by_month=by_month)
 
 
-def with_views(connection: Connection, found: Plan, sizes: Collection[DerivedSize]) -> Plan:
-    """Return the plan with what `init` would do about the views of larger bars."""
+def _adjusts(assets: Sequence[Asset]) -> bool:
+    return any(asset.asset_class.has_splits for asset in assets)
+
+
+def with_views(
+    connection: Connection, found: Plan, assets: Sequence[Asset], sizes: Collection[DerivedSize]
+) -> Plan:
+    """Return the plan with what `init` would do about the views of larger and of adjusted bars."""
     if found.names is None or found.refusals:
         return found
     schema = found.names.bars.schema
-    steps = derived.foreseen(connection, found.names, sizes)
-    views = [one for one in steps.create if one.kind != "function"]
+    steps = derived.foreseen(connection, found.names, sizes, adjusts=_adjusts(assets))
+    views = [one for one in steps.create if one.kind in derived.VIEWS]
     made_again = {one.name for one in views}
-    dropped = [one for one in steps.drop if one.kind != "function" and one.name not in made_again]
+    dropped = [one for one in steps.drop if one.kind in derived.VIEWS and one.name not in made_again]
     return msgspec.structs.replace(
         found,
         additions=(

@@ -6,7 +6,7 @@ Other programs may write into the same document, so that reading takes nothing f
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -15,6 +15,22 @@ from assetbatch.domain.market_hours import to_ms
 from assetbatch.domain.models import Price
 from assetbatch.domain.numbers import positive
 from assetbatch.domain.units import DAY_MS
+
+_Price = Annotated[float, msgspec.Meta(gt=0)]
+
+
+class Stored(msgspec.Struct, frozen=True, gc=False):
+    """What is read of a stored document: prices above 0, and the moment as it is written."""
+
+    bid: _Price | None = None
+    ask: _Price | None = None
+    last_price: _Price | None = None
+    daily_open: _Price | None = None
+    timestamp: str | None = None
+
+
+_NOTHING = Stored()
+_STORED = msgspec.json.Decoder(Stored)
 
 
 def document(price: Price) -> dict[str, float | str | None]:
@@ -43,9 +59,26 @@ def parse(text: str | None) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def as_of_ms(stored: dict[str, Any]) -> int | None:
-    """Return the stored moment; None for whatever is no ISO 8601 timestamp. Without a zone it is UTC."""
-    text = stored.get("timestamp")
+def read(text: str | None) -> Stored:
+    """Return what a stored JSON text says; what is no price or no text is absent."""
+    if text is None:
+        return _NOTHING
+    try:
+        return _STORED.decode(text)
+    except (msgspec.DecodeError, ValueError, RecursionError):
+        found = parse(text)
+    timestamp = found.get("timestamp")
+    return Stored(
+        bid=positive(found.get("bid")),
+        ask=positive(found.get("ask")),
+        last_price=positive(found.get("last_price")),
+        daily_open=positive(found.get("daily_open")),
+        timestamp=timestamp if isinstance(timestamp, str) else None,
+    )
+
+
+def as_of_ms(text: object) -> int | None:
+    """Return the moment of a timestamp; None for whatever is none in ISO 8601. Without a zone it is UTC."""
     if not isinstance(text, str):
         return None
     try:
@@ -63,7 +96,7 @@ def supersedes(price: Price, stored: dict[str, Any], now_ms: int, *, learned_lat
     moment that cannot be read, or lies more than a day after both now and the price's own, is no moment:
     otherwise one mistake would keep the price for ever.
     """
-    then_ms = as_of_ms(stored)
+    then_ms = as_of_ms(stored.get("timestamp"))
     if then_ms is None or then_ms > max(now_ms, price.as_of_ms) + DAY_MS or price.as_of_ms > then_ms:
         return True
     if price.as_of_ms < then_ms or learned_later:

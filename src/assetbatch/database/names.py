@@ -11,7 +11,7 @@ from typing import Literal
 
 import msgspec
 
-from assetbatch.config.tables import BARS, TABLES
+from assetbatch.config.tables import OF_INSTRUMENTS, TABLES
 
 Reference = Literal["id", "symbol", "polygon_ticker"]
 
@@ -23,9 +23,9 @@ class Table(msgspec.Struct, frozen=True, kw_only=True):
     others and are part of every condition. `zones` names the zone that a column of naive timestamps is in.
     `missing` is what is written instead of NULL.
 
-    Of a table of bars, `instrument` is what the column `symbol_id` holds: the id or the symbol of a row of
-    `symbols`, or the configured ticker. `target` is the column of `symbols` (the platform's name) that it
-    refers to; None: its id.
+    Of a table of bars or splits, `instrument` is what the column `symbol_id` holds: the id or the symbol of a
+    row of `symbols`, or the configured ticker. `target` is the column of `symbols` (the platform's name) that
+    it refers to; None: its id.
     """
 
     schema: str
@@ -60,6 +60,7 @@ class Names(msgspec.Struct, frozen=True, kw_only=True):
     bars: Table = _own("bars", "market_data", "ohlcv_5m")
     bars_1m: Table = _own("bars_1m", "market_data", "ohlcv_1m")
     bars_1d: Table = _own("bars_1d", "market_data", "ohlcv_1d")
+    splits: Table = _own("splits", "market_data", "splits")
     providers: Table = _own("providers", "data_sources", "api_providers")
     sync_status: Table = _own("sync_status", "data_sources", "data_sync_status")
     sync_status_target: str | None = None
@@ -72,9 +73,9 @@ class Names(msgspec.Struct, frozen=True, kw_only=True):
         return found
 
     @property
-    def of_bars(self) -> tuple[Table, ...]:
-        """The tables of bars."""
-        return tuple(getattr(self, key) for key in BARS)
+    def of_instruments(self) -> tuple[Table, ...]:
+        """The tables whose column `symbol_id` may hold a symbol or a ticker."""
+        return tuple(getattr(self, key) for key in OF_INSTRUMENTS)
 
 
 OWN = Names()

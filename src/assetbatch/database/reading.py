@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -12,8 +13,10 @@ from assetbatch.database.session import Connection
 from assetbatch.database.text import storable
 from assetbatch.domain.bar_sizes import BarSize
 from assetbatch.domain.models import IntervalState, StoredAsset
-from assetbatch.domain.numbers import positive
 from assetbatch.domain.status import OPEN, Status
+
+if TYPE_CHECKING:
+    from assetbatch.domain.listings import Listing
 
 BARS_OF_A_DAY = 288
 
@@ -25,7 +28,8 @@ def load(connection: Connection, symbols: Iterable[str]) -> dict[str, StoredAsse
 
     Raise psycopg.Error.
     """
-    asked = _askable(connection, symbols)
+    asked = askable(connection, symbols)
+    words = _words(connection.statements.names)
     found: dict[str, StoredAsset] = {}
     for (
         symbol,
@@ -35,24 +39,25 @@ def load(connection: Connection, symbols: Iterable[str]) -> dict[str, StoredAsse
         sync_status,
         status_at_ms,
         error_message,
-        platform_status,
+        word,
         last_bar_ms,
         intervals,
         rejected_ms,
         rejected_since_ms,
         bar_size,
+        listing,
     ) in connection.execute(connection.statements("assets.load"), {"symbols": asked}).fetchall():
-        update = last_update.parse(text)
+        update = last_update.read(text)
         found[symbol] = StoredAsset(
             symbol=symbol,
-            last_price=positive(update.get("last_price")),
-            bid=positive(update.get("bid")),
-            ask=positive(update.get("ask")),
-            daily_open=positive(update.get("daily_open")),
-            as_of_ms=last_update.as_of_ms(update),
+            last_price=update.last_price,
+            bid=update.bid,
+            ask=update.ask,
+            daily_open=update.daily_open,
+            as_of_ms=last_update.as_of_ms(update.timestamp),
             fetched_to_ms=fetched_to_ms,
             last_sync_ms=last_sync_ms,
-            platform_status=_other_word(platform_status, sync_status, connection.statements.names),
+            platform_status=None if word == words.get(sync_status, sync_status) else word,
             sync_status=None if sync_status is None else _STATUSES.get(sync_status, Status.FAILED),
             status_at_ms=status_at_ms,
             error_message=error_message,
@@ -61,13 +66,20 @@ def load(connection: Connection, symbols: Iterable[str]) -> dict[str, StoredAsse
             rejected_ms=rejected_ms,
             rejected_since_ms=rejected_since_ms,
             bar_size=None if bar_size is None else BarSize(bar_size),
+            listing=None if listing is None else _listing(listing),
         )
     return {symbol: found[symbol] for symbol in asked if symbol in found}
 
 
-def _other_word(word: str | None, ours: str | None, names: Names) -> str | None:
-    """Return the word in the platform's row where it is not the one that was written for our own."""
-    return None if ours is not None and word == names.states.get(ours, ours) else word
+def _listing(text: str) -> Listing:
+    from assetbatch.domain.listings import Listing  # currencies have none
+
+    return msgspec.json.decode(text, type=Listing)
+
+
+def _words(names: Names) -> dict[str, str]:
+    """Return the word that is written in the platform's row for each of our own."""
+    return {ours: names.states.get(ours, ours) for ours in _STATUSES}
 
 
 def closes(connection: Connection, symbols: Iterable[str], points: int) -> dict[str, list[tuple[int, float]]]:
@@ -75,7 +87,7 @@ def closes(connection: Connection, symbols: Iterable[str], points: int) -> dict[
 
     Thinned to at most `points` of them; symbols without bars are absent. Raise psycopg.Error.
     """
-    asked = _askable(connection, symbols)
+    asked = askable(connection, symbols)
     arguments = {"symbols": asked, "every": -(-BARS_OF_A_DAY // points)}
     found: dict[str, list[tuple[int, float]]] = {}
     for symbol, start_ms, close in connection.execute(connection.statements("bars.load_closes"), arguments):
@@ -87,7 +99,7 @@ def hourly_closes(connection: Connection, symbols: Iterable[str]) -> dict[str, l
     """Return the last close of each of the newest 24 hours that have bars, ascending; symbols without bars
     are absent. Raise psycopg.Error."""
     rows = connection.execute(
-        connection.statements("bars.load_hourly_closes"), {"symbols": _askable(connection, symbols)}
+        connection.statements("bars.load_hourly_closes"), {"symbols": askable(connection, symbols)}
     )
     return {symbol: [close for close in some if close is not None] for symbol, some in rows}
 
@@ -99,7 +111,7 @@ def recent_coverage(
 
     Those of a symbol are ascending; symbols without any are absent. Raise psycopg.Error.
     """
-    arguments = {"symbols": _askable(connection, symbols), "since_ms": since_ms}
+    arguments = {"symbols": askable(connection, symbols), "since_ms": since_ms}
     row = connection.execute(connection.statements("coverage.load_recent"), arguments).fetchone()
     return msgspec.json.decode(row[0], type=dict[str, list[tuple[int, int, IntervalState]]]) if row else {}
 
@@ -109,11 +121,11 @@ def gaps(connection: Connection, ranges: Mapping[str, tuple[int, int]]) -> dict[
 
     A symbol that is not registered is absent. Raise psycopg.Error.
     """
-    askable = set(_askable(connection, ranges))
+    there = set(askable(connection, ranges))
     rows = [
         {"symbol": symbol, "start_ms": start_ms, "end_ms": end_ms}
         for symbol, (start_ms, end_ms) in ranges.items()
-        if symbol in askable
+        if symbol in there
     ]
     found: dict[str, list[tuple[int, int]]] = {}
     document = msgspec.json.encode(rows).decode()
@@ -124,7 +136,7 @@ def gaps(connection: Connection, ranges: Mapping[str, tuple[int, int]]) -> dict[
     return found
 
 
-def _askable(connection: Connection, symbols: Iterable[str]) -> list[str]:
+def askable(connection: Connection, symbols: Iterable[str]) -> list[str]:
     """Return the symbols that the server's encoding can hold, each once: no others can be registered."""
     encoding = connection.info.parameter_status("server_encoding")
     return [symbol for symbol in dict.fromkeys(symbols) if storable(symbol, encoding) == symbol]

@@ -378,7 +378,7 @@ class Session:
         psycopg.ClientCursor(connection).execute(
             self._statements("transactions.begin"), {name: str(value) for name, value in settings.items()}
         )
-        if any(table.instrument == "polygon_ticker" for table in self._statements.names.of_bars):
+        if any(table.instrument == "polygon_ticker" for table in self._statements.names.of_instruments):
             tickers = msgspec.json.encode(self._tickers()).decode()
             connection.execute(self._statements("transactions.set_tickers"), {"tickers": tickers})
 

@@ -18,14 +18,14 @@ from collections.abc import Callable, Mapping
 from functools import cache, cached_property
 from importlib.resources import files
 
-from assetbatch.config.tables import BARS
+from assetbatch.config.tables import OF_INSTRUMENTS
 from assetbatch.database import quoting
 from assetbatch.database.names import OWN, Names, Table
 
 VALUES = ("open", "high", "low", "close", "volume", "vwap", "trades")
 """The columns of a bar besides its key, in the order of `domain.models.Bar`."""
 
-_TYPES = {"trades": "int8"}
+_TYPES = {"trades": "int8", "fits": "bool"}
 
 
 _MARK = "-- name: "
@@ -85,7 +85,10 @@ class Statements:
         own_id = names.symbols.columns["id"]
         return {
             "symbols": _Table(names.symbols, _column_of(own_id)),
-            **{key: _Table(names.table(key), self._instrument(names.table(key)), key) for key in BARS},
+            **{
+                key: _Table(names.table(key), self._instrument(names.table(key)), key)
+                for key in OF_INSTRUMENTS
+            },
             "providers": _Table(names.providers, _column_of(names.providers.columns["id"])),
             "sync_status": _Table(names.sync_status, _column_of(names.sync_status_target or own_id)),
             "provider": literal(names.provider),

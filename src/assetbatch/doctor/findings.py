@@ -19,7 +19,7 @@ from assetbatch.database.facts import DatabaseFacts
 from assetbatch.database.failures import INIT_HINT
 from assetbatch.database.partitions import Partition, looked_after, missing
 from assetbatch.database.shape import Concern
-from assetbatch.domain.asset_classes import AssetType
+from assetbatch.domain.asset_classes import AssetType, Product, product_of
 from assetbatch.domain.assets import Asset
 from assetbatch.domain.due import RUN_QUEUE_SILENT_MS
 from assetbatch.domain.endings import pause_in_words
@@ -346,31 +346,39 @@ def of_provider(found: ProviderClock, asked: Asked) -> list[Finding]:
 
 
 def of_plan(config: Config, known: Entitlements, now_ms: int) -> list[Finding]:
-    """Return up to when each class may be seen, and what the provider has refused of the plan."""
-    types = dict.fromkeys(asset.asset_type for asset in config.assets)
-    horizons = ", ".join(_horizon(known, asset_type, now_ms) for asset_type in types)
-    findings = [ok("plan", f"{config.rate_limiting.tier}: {horizons}")]
+    """Return up to when each class may be seen, product by product, and what the provider has refused of the
+    plan."""
+    horizons: dict[Product, list[str]] = {product: [] for product in config.products}
+    for asset_type in config.asset_types:
+        horizons[product_of(asset_type)].append(_horizon(known, asset_type, now_ms))
+    findings = []
+    for product, shown in horizons.items():
+        plan = config.rate_limiting.plan_of(product)
+        words = f"{product} {plan}" if len(horizons) > 1 else plan
+        findings.append(ok("plan", f"{words}: {', '.join(shown)}"))
     markets = {asset.market for asset in config.assets}
     findings += [
         ok("plan", length_in_words(length, days))
         for length, days in known.market_lengths(now_ms)
         if length.of in markets
     ]
-    expected = Entitlements(end_of_day=config.tier.delay_minutes > 0)
+    expected = Entitlements(end_of_day=config.end_of_day)
     for refusal in known.believed(now_ms):
         words = restriction_in_words(refusal)
-        if config.rate_limiting.tier == "free" or expected.expects(refusal.restriction, refusal.asset_type):
+        product = product_of(refusal.asset_type)
+        if product in config.end_of_day or expected.expects(refusal.restriction, refusal.asset_type):
             findings.append(ok("plan", words))
         else:
-            tier = config.rate_limiting.tier
             page = config.rate_limiting.upgrade_url.masked()
-            hint = f"is rate_limiting.tier: {tier} what this key has? {page}"
+            hint = f"is {config.rate_limiting.plan_setting(product)} what this key has? {page}"
             findings.append(warning("plan", words, hint))
     return findings
 
 
 def _horizon(known: Entitlements, asset_type: AssetType, now_ms: int) -> str:
     horizon = known.visible_until_ms(asset_type, now_ms)
+    if now_ms - horizon == known.delay_ms(asset_type, now_ms) > 0:
+        return f"{asset_type} up to {format_duration(now_ms - horizon)} ago"
     return f"{asset_type} up to {'now' if now_ms - horizon < MINUTE_MS else moment(horizon)}"
 
 
@@ -438,8 +446,8 @@ def _has_work(command: Command, waiting: int, config: Config) -> bool:
     if command is Command.RUN_PRIORITY:
         return bool(config.enabled_priority_assets)
     if command is Command.ENQUEUE_SECONDARY:
-        return bool(config.enabled_secondary_assets)
-    return bool(waiting or config.enabled_secondary_assets)
+        return config.has_secondary
+    return bool(waiting or config.has_secondary)
 
 
 def _of_job(job: JobHealth, age_ms: int, waiting: int, config: Config) -> Finding:

@@ -6,14 +6,14 @@ The time comes in as an argument. Days are New York days, as the provider counts
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from enum import StrEnum
 from functools import wraps
 from typing import Any, TypeVar
 
 import msgspec
 
-from assetbatch.domain.asset_classes import AssetType, Market, class_of, class_of_type
+from assetbatch.domain.asset_classes import AssetType, Market, Product, class_of, class_of_type, product_of
 from assetbatch.domain.formatting import listed, moment
 from assetbatch.domain.market_hours import day_of, last_midnight
 from assetbatch.domain.pages import (
@@ -34,6 +34,8 @@ class Restriction(StrEnum):
 
     SNAPSHOT = "snapshot"
     """`/v3/snapshot`. The snapshots of single markets are tried, or bars are used."""
+    MIXED_SNAPSHOT = "mixed_snapshot"
+    """`/v3/snapshot` of several products in one call. Each product has calls of its own."""
     MARKET_SNAPSHOT = "market_snapshot"
     """`/v2/snapshot` of a market. Bars are used instead."""
     TODAY = "today"
@@ -92,8 +94,8 @@ class KnownRestriction(msgspec.Struct, frozen=True, kw_only=True):
 
     `message` is the provider's text. `tickers` are those whose calls were refused. A restriction that may be
     a ticker's own (`OF_TICKERS`) holds for them, and for their market if two of it were refused and it is
-    `general`. One of snapshots (`OF_TICKERS_ONLY`) holds for the class, or for the tickers if it is not
-    `general`.
+    `general`, unless a plan may have single tickers of it. One of snapshots (`OF_TICKERS_ONLY`) holds for the
+    class, or for the tickers if it is not `general`.
     """
 
     restriction: Restriction
@@ -114,7 +116,8 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
 
     `newest_ms` is the newest moment of any data. `today_at_ms` is when data of the running day were last
     seen, and `lag_ms` how old the newest of an open market were then. `delayed` is what the provider last
-    said of it.
+    said of it. `day_end_ms` is the end of the newest day of which the provider has shown the whole market,
+    and `day_at_ms` is when it was asked for that.
     """
 
     asset_type: AssetType
@@ -123,6 +126,8 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     today_at_ms: int | None = None
     lag_ms: int | None = None
     delayed: bool | None = None
+    day_end_ms: int | None = None
+    day_at_ms: int | None = None
 
     @property
     def is_delayed(self) -> bool:
@@ -157,22 +162,26 @@ def _memoized_per_moment(
 class Entitlements:
     """What may be asked for at a moment.
 
-    `end_of_day` is the tier's expectation that there are neither snapshots nor data of the running day, as on
-    the provider's free plan. What was shown or refused later counts more.
+    `end_of_day` are the products of whose plans it is expected that there are neither snapshots nor data of
+    the running day, as on the provider's free plan (True: all products). What was shown or refused later
+    counts more, and for its class alone.
     """
 
     def __init__(
         self,
         *,
-        end_of_day: bool,
+        end_of_day: bool | Collection[Product],
         restrictions: Iterable[KnownRestriction] = (),
         observations: Iterable[Observation] = (),
         page_lengths: Iterable[PageLength] = (),
     ) -> None:
-        self._end_of_day = end_of_day
+        if isinstance(end_of_day, bool):
+            end_of_day = tuple(Product) if end_of_day else ()
+        self._end_of_day = frozenset(one for one in AssetType if product_of(one) in end_of_day)
         self._restrictions = {(known.restriction, known.asset_type): known for known in restrictions}
         self._observations = {observation.asset_type: observation for observation in observations}
         self._page_lengths = {length.of: length for length in page_lengths}
+        self._cleared: set[str] = set()
         self._memo: dict[tuple[object, AssetType, int], Any] = {}
 
     # --- what is known ---
@@ -185,8 +194,9 @@ class Entitlements:
         if known is None or not known.since_ms <= now_ms < known.until_ms:
             return None
         if restriction in OF_TICKERS and ticker is not None and ticker not in known.tickers:
-            alike = [one for one in known.tickers if class_of(one) is class_of(ticker)]
-            return known if known.general and len(alike) > 1 else None
+            of = class_of(ticker)
+            alike = [one for one in known.tickers if class_of(one) is of]
+            return known if known.general and len(alike) > 1 and not of.is_sold_by_ticker else None
         if restriction in OF_TICKERS_ONLY and not known.general and ticker not in known.tickers:
             return None
         return known
@@ -205,14 +215,14 @@ class Entitlements:
         shown_ms = self._today_at_ms(asset_type, now_ms)
         if refused and (shown_ms is None or shown_ms <= refused.since_ms):
             return False
-        return shown_ms is not None or not self._end_of_day
+        return shown_ms is not None or asset_type not in self._end_of_day
 
     def today_untested(self, asset_type: AssetType, now_ms: int) -> bool:
         """Return whether nobody knows if the plan shows the running day: the tier expects none, and nobody
         has asked lately. One call may then find out that the plan has become larger."""
         if self.lacks(Restriction.TODAY, asset_type, now_ms):
             return False
-        return self._end_of_day and self._today_at_ms(asset_type, now_ms) is None
+        return asset_type in self._end_of_day and self._today_at_ms(asset_type, now_ms) is None
 
     def has_seen_today(self, asset_type: AssetType, now_ms: int) -> bool:
         """Return whether the provider has shown data of the running day within a day."""
@@ -226,8 +236,10 @@ class Entitlements:
 
     def snapshots(self, asset_type: AssetType, now_ms: int, ticker: str | None = None) -> bool:
         """Return whether a unified snapshot of this ticker, or of its class, is worth a call."""
-        return self._class_snapshots(asset_type, now_ms) and not self._is_refused_alone(
-            Restriction.SNAPSHOT, asset_type, now_ms, ticker
+        return (
+            ticker not in self._cleared
+            and self._class_snapshots(asset_type, now_ms)
+            and not self._is_refused_alone(Restriction.SNAPSHOT, asset_type, now_ms, ticker)
         )
 
     @_memoized_per_moment
@@ -246,12 +258,17 @@ class Entitlements:
         """Return whether a snapshot of this ticker's market is worth a call: unified ones are refused, and
         bars of the running day were really seen."""
         return (
-            class_of_type(asset_type).has_market_snapshot
+            ticker not in self._cleared
+            and class_of_type(asset_type).has_market_snapshot
             and self.has_seen_today(asset_type, now_ms)
             and self.may_ask_today(asset_type, now_ms)
             and not self.snapshots(asset_type, now_ms, ticker)
             and not self.lacks(Restriction.MARKET_SNAPSHOT, asset_type, now_ms, ticker)
         )
+
+    def is_cleared(self, ticker: str) -> bool:
+        """Return whether the snapshots of a ticker are cleared for as long as this process lives."""
+        return ticker in self._cleared
 
     def any_snapshots(self, asset_type: AssetType, now_ms: int, ticker: str | None = None) -> bool:
         """Return whether snapshots of either sort bring the price of this ticker, or of its class. Bars are
@@ -269,9 +286,12 @@ class Entitlements:
     def delay_ms(self, asset_type: AssetType, now_ms: int) -> int:
         """Return how old the newest data of an open market are at least: 0 or 15 minutes, as was said or
         seen."""
-        if self._today_at_ms(asset_type, now_ms) is None:
+        observation = self._observations.get(asset_type)
+        if observation is None:
             return 0
-        return DELAY_MS if self._observations[asset_type].is_delayed else 0
+        if observation.delayed is None and self._today_at_ms(asset_type, now_ms) is None:
+            return 0  # what was guessed is forgotten; what was said holds over a weekend
+        return DELAY_MS if observation.is_delayed else 0
 
     def visible_until_ms(self, asset_type: AssetType, now_ms: int, ticker: str | None = None) -> int:
         """Return the latest moment whose data this key may see, of a ticker or of its class: now, 15 minutes
@@ -298,7 +318,7 @@ class Entitlements:
     @_memoized_per_moment
     def last_day_end_ms(self, asset_type: AssetType, now_ms: int) -> int:
         """Return the end of the last New York day that is published."""
-        midnight = last_midnight(now_ms)
+        midnight = last_midnight(now_ms - class_of_type(asset_type).published_after_ms)
         unpublished = self.lacks(Restriction.LAST_DAY, asset_type, now_ms)
         since_ms = unpublished.unpublished_since_ms if unpublished else None
         return last_midnight(since_ms - 1) if since_ms and since_ms <= midnight else midnight
@@ -309,17 +329,29 @@ class Entitlements:
         return refused.history_starts_ms or 0 if refused else 0
 
     def expects(self, restriction: Restriction, asset_type: AssetType) -> bool:
-        """Return whether a restriction is no news: it was known, the tier says so, or each midnight has
-        it."""
-        by_tier = self._end_of_day and restriction is Restriction.TODAY
-        return (
-            by_tier or restriction is Restriction.LAST_DAY or (restriction, asset_type) in self._restrictions
-        )
+        """Return whether a restriction is no news: it was known, the tier says so, each midnight has it, or
+        nothing is lost with it."""
+        by_tier = asset_type in self._end_of_day and restriction is Restriction.TODAY
+        is_no_loss = restriction in (Restriction.LAST_DAY, Restriction.MIXED_SNAPSHOT)
+        return by_tier or is_no_loss or (restriction, asset_type) in self._restrictions
 
     def newest_ms(self, asset_type: AssetType) -> int:
         """Return the newest moment of any data of this class that the provider has shown; 0 for none."""
         observation = self._observations.get(asset_type)
         return observation.newest_ms if observation else 0
+
+    def whole_day_at_ms(self, asset_type: AssetType, at_ms: int) -> int | None:
+        """Return when the provider was asked for the whole market of the day of a moment or of a later one;
+        None before it has shown it."""
+        observation = self._observations.get(asset_type)
+        if observation is None or observation.day_end_ms is None or observation.day_end_ms < at_ms:
+            return None
+        return observation.day_at_ms
+
+    def is_unpublished(self, asset_type: AssetType, end_ms: int, now_ms: int) -> bool:
+        """Return whether the day that ended at `end_ms` is believed not to be published yet."""
+        unpublished = self.lacks(Restriction.LAST_DAY, asset_type, now_ms)
+        return unpublished is not None and unpublished.unpublished_since_ms == end_ms
 
     def page_kind(self, market: Market, ticker: str, now_ms: int) -> PageKind:
         """Return what is known of the longest page of this ticker that is worth a call."""
@@ -460,11 +492,32 @@ class Entitlements:
             today_at_ms=now_ms if today else before.today_at_ms if before else None,
             lag_ms=lag_ms,
             delayed=delayed,
+            day_end_ms=before.day_end_ms if before else None,
+            day_at_ms=before.day_at_ms if before else None,
         )
         if before and _says_nothing_new(before, observation, now_ms):
             observation = msgspec.structs.replace(observation, at_ms=before.at_ms)
             self._observations[asset_type] = observation
             return None
+        self._observations[asset_type] = observation
+        return observation
+
+    def found_cleared(self, ticker: str) -> None:
+        """Take into account that the snapshot of a ticker is cleared, while its exchange is closed."""
+        self._cleared.add(ticker)
+
+    def saw_day(self, asset_type: AssetType, end_ms: int, now_ms: int) -> Observation | None:
+        """Take into account that the provider has shown the whole market of the day that ended at `end_ms`.
+
+        Return the observation, or None if as new a day was shown before.
+        """
+        before = self._observations.get(asset_type)
+        if before is None:
+            before = Observation(asset_type=asset_type, at_ms=now_ms, newest_ms=0)
+        if before.day_end_ms is not None and end_ms <= before.day_end_ms:
+            return None
+        self._memo.clear()
+        observation = msgspec.structs.replace(before, day_end_ms=end_ms, day_at_ms=now_ms)
         self._observations[asset_type] = observation
         return observation
 
@@ -497,6 +550,7 @@ def _says_nothing_new(before: Observation, after: Observation, now_ms: int) -> b
 
 _IN_WORDS = {
     Restriction.SNAPSHOT: "your plan has no unified {type} snapshots; those of the market or bars are used",
+    Restriction.MIXED_SNAPSHOT: "your plan has no snapshots of {type} with other products; each has its own",
     Restriction.MARKET_SNAPSHOT: "your plan has no {type} snapshots; bars are used instead",
     Restriction.TODAY: "your plan has no {type} data of the running day; data up to the last day are used",
     Restriction.HISTORY: "your plan has no {type} bars from before {start}; they are left out",
@@ -513,7 +567,8 @@ _IN_WORDS = {
 def restriction_in_words(known: KnownRestriction) -> str:
     """Return what a plan lacks and what is done about it, for people."""
     start = "" if known.history_starts_ms is None else moment(known.history_starts_ms)
-    alone = known.restriction in OF_TICKERS_ONLY and not known.general
+    by_ticker = class_of_type(known.asset_type).is_sold_by_ticker and known.restriction in OF_TICKERS
+    alone = by_ticker or (known.restriction in OF_TICKERS_ONLY and not known.general)
     whose = listed(known.tickers) if alone else known.asset_type.value
     what = _IN_WORDS[known.restriction].format(type=whose, start=start)
     return f"{what}; asked again {moment(known.until_ms)}"

@@ -8,7 +8,7 @@ from math import ceil
 import msgspec
 
 from assetbatch.domain.assets import Asset
-from assetbatch.domain.calls import choose_calls, shares_calls
+from assetbatch.domain.calls import choose_calls, share_of_shared
 from assetbatch.domain.due import RUN_QUEUE_MS, assess, expected_next_start
 from assetbatch.domain.entitlements import Entitlements
 from assetbatch.domain.models import SNAPSHOT_TICKERS, StoredAsset
@@ -68,8 +68,8 @@ def forecast(
     next_ms = expected_next_start(load.starts_ms or (now_ms,), interval_ms)
     one_by_one = queued[Lane.BARS] + queued[Lane.HISTORY]
     prices = sum(queued.values()) - one_by_one
-    if shares_calls(budget.assets, known, now_ms):
-        prices = -(-prices // SNAPSHOT_TICKERS)
+    shared = round(prices * share_of_shared(budget.assets, known, now_ms))
+    prices += -(-shared // SNAPSHOT_TICKERS) - shared
     limit, window_ms = budget.call_limit
     return estimate(
         calls=max(0, prices + one_by_one + load.pages_elsewhere - load.calls_saved),

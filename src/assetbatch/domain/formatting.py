@@ -51,6 +51,12 @@ def listed(names: Sequence[str], most: int = 10) -> str:
     return ", ".join(names[:most]) + more
 
 
+def together(names: Sequence[str]) -> str:
+    """Return the names as `forex, crypto and stocks`."""
+    *first, last = names
+    return f"{', '.join(first)} and {last}" if first else last
+
+
 def plural(count: int, noun: str) -> str:
     """Return a count with its noun: `1 call`, `3 calls`."""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from assetbatch.domain.asset_classes import AssetType
+from assetbatch.domain.asset_classes import AssetType, Product, product_of
 from assetbatch.domain.assets import Asset
 from assetbatch.domain.bar_sizes import BarSize
 from assetbatch.domain.coverage import ANSWERED, answered, asked_to, newest_pages, unanswered
@@ -85,11 +85,13 @@ def missing_intervals(
 ) -> list[CoveredInterval]:
     """Return the intervals of a page of the past that are still to be asked for.
 
-    They lie within the plan's history and what is published, and hold open time. What another page was just
-    answered without waits for its pause, unless it shows whether longer pages come whole.
+    They lie within the plan's history, the listing of a stock and what is published, and hold open time. What
+    another page was just answered without waits for its pause, unless it shows whether longer pages come
+    whole.
     """
     asset = work.asset
     start_ms, end_ms = _visible(work, known, now_ms)
+    start_ms = max(start_ms, stored.listed_from_ms if stored else 0)
     coverage = stored.coverage if stored else ()
     proven = known.page_kind(asset.market, asset.polygon_ticker, now_ms) is PageKind.PROVEN
     doubts = [one for one in known.doubts(asset.market, now_ms) if proven and one.symbol == asset.symbol]
@@ -147,7 +149,8 @@ def latest_range(
     end_ms = known.ask_to_ms(asset_type, now_ms)
     if probe_today and known.today_untested(asset_type, now_ms):
         end_ms = now_ms
-    earliest = max(end_ms - PAGE_MS, min(known.history_from_ms(asset_type, now_ms), end_ms - BAR_MS))
+    history_ms = max(known.history_from_ms(asset_type, now_ms), stored.listed_from_ms if stored else 0)
+    earliest = max(end_ms - PAGE_MS, min(history_ms, end_ms - BAR_MS))
     if stored is not None and stored.as_of_ms is None:  # a price needs a bar: what is asked for may hold none
         known_to = bars_stored_to(stored, now_ms)
     else:
@@ -196,7 +199,7 @@ def newest_to_ask(
     if stored is None or stored.sync_status in (Status.NOT_FOUND, Status.NOT_ENTITLED):
         return
     before_ms, _ = latest_range(asset, stored, known, now_ms)
-    from_ms = known.history_from_ms(asset.asset_type, now_ms)
+    from_ms = max(known.history_from_ms(asset.asset_type, now_ms), stored.listed_from_ms)
     found = askable(asset, stored, from_ms, max(from_ms, before_ms), now_ms)
     intervals = [(interval.start_ms, interval.end_ms) for interval in found]
     # What was asked for before is asked for again in pages that come whole in any market.
@@ -206,10 +209,16 @@ def newest_to_ask(
         yield Work(asset, WorkKind.HISTORY, first, last)
 
 
-def expected_history(years: int | None, now_ms: int) -> int:
-    """Return the moment before which a tier with a history of so many years is expected to show nothing; 0
-    where it shows all (None)."""
-    return 0 if years is None else years_before(now_ms, years)
+ExpectedHistory = Mapping[Product, int]
+"""The moment before which the plan of a product is expected to show nothing; 0 where it shows all."""
+
+
+def expected_history(years: Mapping[Product, int | None], now_ms: int) -> ExpectedHistory:
+    """Return before when nothing is expected of plans with a history of so many years; None: of all."""
+    return {
+        product: 0 if of_product is None else years_before(now_ms, of_product)
+        for product, of_product in years.items()
+    }
 
 
 def calls_saved(
@@ -217,13 +226,13 @@ def calls_saved(
     assets: Iterable[Asset],
     coverage: Mapping[str, Sequence[CoveredInterval]],
     known: Entitlements,
-    expected_from_ms: int,
+    expected: ExpectedHistory,
     now_ms: int,
 ) -> int:
     """Return how many pages of the past among these items of the queue will cost no call.
 
     The plan is known not to show them, or it is expected not to: then the first refusal of a class ends all
-    its pages from before `expected_from_ms`. Or a longer page of their symbol brings them along, unless
+    its pages that are `expected` to be refused. Or a longer page of their symbol brings them along, unless
     something of them was asked for before.
     """
     by_symbol = {asset.symbol: asset for asset in assets}
@@ -237,7 +246,7 @@ def calls_saved(
         if history_ms := known.history_from_ms(asset_type, now_ms):
             is_saved = span[1] <= history_ms
             saved += is_saved
-        elif is_saved := start_of_day(work.last_day) < expected_from_ms:
+        elif is_saved := start_of_day(work.last_day) < expected.get(product_of(asset_type), 0):
             doubtful[asset_type] += 1
         if not is_saved and not _was_asked(by_symbol[work.symbol], span, coverage.get(work.symbol, ())):
             asked.setdefault(work.symbol, []).append(span)

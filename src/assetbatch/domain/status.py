@@ -41,15 +41,22 @@ class AssetState(StrEnum):
     """Late, or its price stands still without a reason."""
     NEVER = "never"
     """No price is stored."""
+    DELISTED = "delisted"
+    """Nothing comes under the ticker any more, and nothing is asked for."""
     FAILED = "failed"
     NOT_ENTITLED = "not_entitled"
     NOT_FOUND = "not_found"
     NO_DATA = "no_data"
 
     @property
-    def is_well(self) -> bool:
+    def is_fresh(self) -> bool:
         """Whether the price is as new as it can be, or will be by its next turn."""
         return self in (AssetState.FRESH, AssetState.DUE)
+
+    @property
+    def is_well(self) -> bool:
+        """Whether nothing is wrong: it is fresh, or nothing can come any more."""
+        return self.is_fresh or self is AssetState.DELISTED
 
     @property
     def label(self) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from enum import Enum, auto
 from typing import NamedTuple
 
-from assetbatch.domain.asset_classes import Market
+from assetbatch.domain.asset_classes import THIN_MARKETS, Market
 from assetbatch.domain.assets import Asset
 from assetbatch.domain.coverage import ANSWERED, completeness
 from assetbatch.domain.due import Verdict, assess
@@ -57,7 +57,10 @@ def asset_health(
     coverage = stored.coverage if stored and asset.bars else ()
     tally = tally or Tally()
     verified = tally.share_of(coverage)
-    complete = completeness(asset.market, coverage, complete_to_ms(asset, known, now_ms))
+    complete_ms = complete_to_ms(asset, known, now_ms)
+    if stored is not None:
+        complete_ms = min(complete_ms, stored.listed_to_ms)
+    complete = completeness(asset.market, coverage, complete_ms)
     return AssetHealth(
         symbol=asset.symbol,
         name=masked_name(asset.name) if asset.name else None,
@@ -146,6 +149,12 @@ def _not_registered(case: _Case) -> Judged | None:
     return Judged(AssetState.NEVER, Explanation(Reason.NOT_REGISTERED))
 
 
+def _ended(case: _Case) -> Judged | None:
+    if case.stored is None or not case.stored.has_ended:
+        return None
+    return Judged(AssetState.DELISTED, case.verdict.why)
+
+
 def _not_in_plan(case: _Case) -> Judged | None:
     return Judged(AssetState.NOT_ENTITLED, case.verdict.why) if case.verdict.restriction else None
 
@@ -180,13 +189,16 @@ def _late(case: _Case) -> Judged | None:
 
 
 def _quiet(case: _Case) -> Judged | None:
-    if case.stillness is not Stillness.QUIET or case.stored is None:
+    reasons = {Stillness.QUIET: Reason.QUIET, Stillness.HALTED_OR_THIN: Reason.HALTED_OR_THIN}
+    reason = reasons.get(case.stillness)
+    if reason is None or case.stored is None:
         return None
-    return Judged(AssetState.FRESH, Explanation(Reason.QUIET, at_ms=case.stored.as_of_ms))
+    return Judged(AssetState.FRESH, Explanation(reason, at_ms=case.stored.as_of_ms))
 
 
 STATES: tuple[Callable[[_Case], Judged | None], ...] = (
     _not_registered,
+    _ended,
     _not_in_plan,
     _failed_last,
     _never_stored,
@@ -221,6 +233,8 @@ class Stillness(Enum):
     """It moves, or nothing can be said."""
     QUIET = auto()
     """Its bars were asked for and are empty: nobody traded."""
+    HALTED_OR_THIN = auto()
+    """Others of its market have moved, and in this market one may go without a trade for hours."""
     UNEXPLAINED = auto()
     """Others of its market have moved, or it never closes: something holds it up."""
 
@@ -247,6 +261,8 @@ def stillness(
     if open_ms_between(asset.market, quiet_to_ms, stored.last_sync_ms) < patience_ms:
         return Stillness.QUIET
     others_moved = newest_ms - stored.as_of_ms >= patience_ms
+    if others_moved and asset.market in THIN_MARKETS:
+        return Stillness.HALTED_OR_THIN
     if asset.asset_class.never_closes or others_moved:
         return Stillness.UNEXPLAINED
     return Stillness.NONE

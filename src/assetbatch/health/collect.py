@@ -55,9 +55,9 @@ def collect(services: Services) -> Health:
     A database that cannot be read is a problem in it. Raise RedisError where Redis cannot be read: nothing
     else would be true then.
     """
-    config = services.config
-    config.require_api_key()  # before a server is asked: an embedded one would be started for an error
+    services.config.require_api_key()  # before a server is asked: an embedded one would be started
     facts = _read(services)
+    config = services.config  # with the members of rules
     now_ms, known, cycles = facts.now_ms, facts.known, facts.cycles[Command.RUN_PRIORITY]
     assets = _assets(config, facts)
     restrictions = known.believed(now_ms)
@@ -113,6 +113,7 @@ def _read(services: Services) -> _Facts:
     stored: Mapping[str, StoredAsset] | None = None
     tallies: Mapping[str, Tally] = {}
     try:
+        services.load_members()
         symbols = [asset.symbol for asset in services.config.assets]
         stored, tallies = services.store.load(symbols), services.store.tallies(symbols, now_ms)
     except DatabaseError as error:
@@ -162,10 +163,10 @@ def _forecast(services: Services, facts: _Facts) -> Forecast | None:
         return None
     by_lane, saved, config = services.queue.by_lane(), 0, services.config
     if by_lane[Lane.HISTORY]:
-        expected_from_ms = expected_history(config.tier.history_years, facts.now_ms)
+        expected = expected_history(config.history_years, facts.now_ms)
         ids = [item.id for item in services.queue.items() if item.lane is Lane.HISTORY]
         coverage = {symbol: one.coverage for symbol, one in facts.stored.items()}
-        saved = calls_saved(ids, config.assets, coverage, facts.known, expected_from_ms, facts.now_ms)
+        saved = calls_saved(ids, config.assets, coverage, facts.known, expected, facts.now_ms)
     load = QueueLoad(
         queued=by_lane,
         calls_saved=saved,
@@ -184,9 +185,10 @@ def plan_of(
 ) -> dict[str, Any]:
     """Return the configured plan, up to when it shows data, and what it is known to lack."""
     tier = config.tier
-    types = dict.fromkeys(asset.asset_type for asset in config.assets)
+    types = config.asset_types
     return {
         "tier": config.rate_limiting.tier,
+        "plans": {product.value: config.rate_limiting.plan_of(product) for product in config.products},
         "limit": window.limit,
         "window_seconds": window.window_ms / SECOND_MS,
         "rate_limit": tier.rate_limit,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -12,7 +12,11 @@ from assetbatch.domain.models import BAR_MS, Bar, DayBar, Price
 from assetbatch.provider.refusals import Refusal
 
 if TYPE_CHECKING:
+    from datetime import date
+
     from assetbatch.domain.nyse import SpecialDays
+    from assetbatch.domain.rules import ListedTicker
+    from assetbatch.domain.splits import Days, Split
 
 
 class BarsAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,3 +91,33 @@ class ListedDays(msgspec.Struct, frozen=True, kw_only=True):
 
     days: SpecialDays
     refused: Counter[str]
+
+
+class SplitsAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """One page of splits, by ticker.
+
+    `refused` counts the useless rows by reason: `undecodable`, `ticker` (none), `date` (none), `outside` (of
+    the asked days), `ratio` (0, negative, no number, no change, or beyond any). `useless` are the days of the
+    rows refused for `ratio`. `settled` are the days of which the answer has every row; None if it may lack
+    some of any day. `rest` are those that are to be asked for next, where the page is full.
+    """
+
+    splits: Mapping[str, Sequence[Split]]
+    useless: Mapping[str, Collection[date]]
+    refused: Counter[str]
+    settled: Days | None
+    rest: Days | None = None
+
+
+class TickersPage(msgspec.Struct, frozen=True, kw_only=True):
+    """A page of the tickers that the provider lists, in its order.
+
+    `refused` counts the useless rows by reason: `undecodable`, `ticker` (none), `market` (another one's),
+    `inactive`. `last` is the last ticker of the page, also one that is refused; None where there is none.
+    """
+
+    tickers: list[ListedTicker]
+    refused: Counter[str]
+    last: str | None
+    is_last: bool
+    """Whether no further page follows."""

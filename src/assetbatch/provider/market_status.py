@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from assetbatch.domain import market_hours
-from assetbatch.domain.asset_classes import AssetType, class_of_type
+from assetbatch.domain.asset_classes import AssetClass, AssetType, class_of_type
 from assetbatch.provider.answers import MarketStatus
 from assetbatch.provider.decoding import Body, decode, text
 from assetbatch.provider.refusals import classify
@@ -19,6 +19,8 @@ class _NowEnvelope(msgspec.Struct, kw_only=True):
     status: Any = None
     server_time: Any = msgspec.field(default=None, name="serverTime")
     currencies: dict[str, Any] | None = None
+    market: Any = None
+    """The state of the stock exchanges, which indices follow."""
 
 
 _NOW = msgspec.json.Decoder(_NowEnvelope)
@@ -38,6 +40,12 @@ def decode_market_status(body: Body, key: Secret | None = None) -> MarketStatus:
         markets={
             asset_type.value: word
             for asset_type in AssetType
-            if (word := text(now.currencies.get(class_of_type(asset_type).grouped_market or "")))
+            if (word := _word_of(class_of_type(asset_type), now.currencies, now.market))
         },
     )
+
+
+def _word_of(of: AssetClass, currencies: dict[str, Any], exchanges: object) -> str:
+    if of.locale == "global":
+        return text(currencies.get(of.grouped_market or ""))
+    return text(exchanges)

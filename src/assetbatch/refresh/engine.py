@@ -370,10 +370,11 @@ class BatchRun:
             call, batch.of(call), request.page, answer, batch.stored, self._engine.known, now_ms
         )
         if findings.refused_classes:
-            shown = endpoint.restriction(call, RefusalKind.NOT_IN_PLAN, now_ms)
-            assert shown is not None, "the plan has such an endpoint for a class, or not"
+            assert endpoint.restricts is not None, "the plan has such an endpoint for a class, or not"
             for refused in findings.refused_classes:
-                learner.class_refused(shown.restriction, refused, now_ms)
+                learner.class_refused(endpoint.restricts, refused, now_ms)
+        for ticker in findings.cleared:
+            learner.found_cleared(ticker)
         for lesson in findings.page_lessons:
             learner.learn_page(lesson, now_ms)
         batch.answered(call, findings)

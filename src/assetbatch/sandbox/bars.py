@@ -2,8 +2,9 @@
 
 A row is `(start_ms, open, high, low, close, volume, count, turnover)`. Prices are integers in units
 of the instrument's last digit, so sums and comparisons are exact. `volume` is a count of quotes for
-forex and in 1e-8 base units for crypto; `count` counts quotes or trades; `turnover` is the sum of
-volume times (open + high + low + close), from which the average price follows.
+forex, in 1e-8 base units for crypto, in thousandths of a share for stocks, and 0 for indices; `count` counts
+quotes or trades; `turnover` is the sum of volume times (open + high + low + close), from which the average
+price follows.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from assetbatch.sandbox.universe import Instrument
 VOLUME_DIGITS = 8
 VOLUME_UNITS = 10**VOLUME_DIGITS
 """Crypto volume is kept in units of 1e-8 of the base currency."""
+SHARE_UNITS = 1_000
+"""The volume of stocks is kept in thousandths of a share."""
 
 Row = tuple[int, int, int, int, int, int, int, int]
 
@@ -36,8 +39,8 @@ class Source(Protocol):
 
     instruments: Mapping[str, Instrument]
 
-    def grain_ms(self, span_ms: int) -> int:
-        """Return the length of the rows from which bars of `span_ms` are built."""
+    def grain_ms(self, instrument: Instrument, span_ms: int | None) -> int:
+        """Return the length of the rows from which bars of `span_ms` are built; None: bars of whole days."""
 
     def rows(
         self, instrument: Instrument, grain_ms: int, start_ms: int, end_ms: int, now_ms: int

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import date, datetime, time, timedelta
 from typing import Any
 
 from assetbatch.domain.asset_classes import Market
-from assetbatch.domain.market_hours import day_of, last_midnight, start_of_day
-from assetbatch.domain.units import DAY_MS, HOUR_MS
+from assetbatch.domain.market_hours import day_of, last_midnight, new_york_zone, start_of_day, to_ms
+from assetbatch.domain.units import DAY_MS
 from assetbatch.sandbox import plans
-from assetbatch.sandbox.bars import VOLUME_UNITS, Row, Source, merge
-from assetbatch.sandbox.plans import Plan
+from assetbatch.sandbox.bars import SHARE_UNITS, VOLUME_UNITS, Row, Source, merge
+from assetbatch.sandbox.exchange import Calendar
+from assetbatch.sandbox.plans import Plan, Product
 from assetbatch.sandbox.responses import Refusal, Request, SandboxResponse, not_authorized, ok
 from assetbatch.sandbox.spans import Counting
 from assetbatch.sandbox.universe import Instrument
@@ -21,34 +22,72 @@ _PREVIOUS_DAYS_KEPT = 20_000
 
 
 class MarketData:
-    """A source of prices behind a plan."""
+    """A source of prices behind a plan, and the calendar of the stock exchange."""
 
-    def __init__(self, source: Source, plan: Plan, counting: Counting = Counting.STORED) -> None:
+    def __init__(
+        self, source: Source, plan: Plan, calendar: Calendar, counting: Counting = Counting.STORED
+    ) -> None:
         self.source = source
         self.plan = plan
+        self.calendar = calendar
         self.counting = counting
         self.instruments = source.instruments
         self.tickers = list(source.instruments)
         self._previous_days: dict[tuple[str, int], Row | None] = {}
 
-    def check_realtime(self, request: Request) -> None:
-        """Refuse a request for today's data that the plan does not include."""
-        if not self.plan.realtime:
+    def tickers_on(self, day: date) -> list[str]:
+        """Return the tickers that are listed on a day, ascending."""
+        return [
+            ticker
+            for ticker, one in self.instruments.items()
+            if not one.listing or one.listing.is_traded(day)
+        ]
+
+    def check_realtime(self, request: Request, kind: str = "fx") -> Product:
+        """Refuse a request for today's data that the plan of a class does not include; return that plan.
+
+        The plan of currencies decides for both of their classes.
+        """
+        product = self.plan.product(kind) if kind in ("stocks", "indices") else self.plan
+        if product is None or not product.realtime:
+            raise Refusal(not_authorized(plans.NOT_ENTITLED, request.request_id))
+        return product
+
+    def check_any_realtime(self, request: Request) -> None:
+        """Refuse a request for today's data if the plan of no product includes them."""
+        products = (self.plan, self.plan.stocks, self.plan.indices)
+        if not any(product and product.realtime for product in products):
             raise Refusal(not_authorized(plans.NOT_ENTITLED, request.request_id))
 
     def check_kind(self, request: Request, kind: str | None) -> None:
         """Refuse a request for an asset class that the plan does not include."""
-        if kind is not None and kind not in self.plan.kinds:
+        if kind is not None and self.plan.product(kind) is None:
             raise Refusal(not_authorized(plans.NOT_ENTITLED, request.request_id))
 
-    def check_range(self, request: Request, from_ms: int, to_ms: int, *, intraday: bool) -> None:
+    def check_ticker(self, request: Request, ticker: str) -> Product:
+        """Refuse a request for a ticker that the plan does not include; return the plan of its class."""
+        kind = kind_of(ticker)
+        self.check_kind(request, kind)
+        product = self.product_of(kind)
+        if not product.has(ticker):
+            raise Refusal(not_authorized(plans.NOT_ENTITLED, request.request_id))
+        return product
+
+    def product_of(self, kind: str | None) -> Product:
+        """Return the plan that decides for a class; of currencies, also where it lacks the class."""
+        return (self.plan.product(kind) if kind else None) or self.plan
+
+    def check_range(
+        self, request: Request, kind: str | None, from_ms: int, to_ms: int, *, intraday: bool
+    ) -> None:
         """Refuse a request for bars of a time that the plan does not include."""
-        if refused := plans.refuse_range(self.plan, request.now_ms, from_ms, to_ms, intraday=intraday):
+        product = self.product_of(kind)
+        if refused := plans.refuse_range(product, request.now_ms, from_ms, to_ms, intraday=intraday):
             raise Refusal(not_authorized(refused, request.request_id))
 
     def day(self, instrument: Instrument, start_ms: int, end_ms: int, now_ms: int) -> Row | None:
         """Return the bar of a day, or None without data."""
-        rows = self.source.rows(instrument, self.source.grain_ms(HOUR_MS), start_ms, end_ms, now_ms)
+        rows = self.source.rows(instrument, self.source.grain_ms(instrument, None), start_ms, end_ms, now_ms)
         return merge(rows, start_ms) if rows else None
 
     def today(self, instrument: Instrument, now_ms: int) -> Row | None:
@@ -57,7 +96,7 @@ class MarketData:
         return self.day(instrument, start_ms, _next_midnight(start_ms), now_ms)
 
     def previous_day(self, instrument: Instrument, now_ms: int) -> Row | None:
-        """Return the last complete New York day with data. It is kept, since each snapshot needs it again."""
+        """Return the last New York day with data that was over at `now_ms`. It is kept: snapshots need it."""
         midnight_ms = last_midnight(now_ms)
         key = (instrument.ticker, midnight_ms)
         if key not in self._previous_days:
@@ -97,8 +136,9 @@ def price(instrument: Instrument, ticks: int) -> float:
 
 
 def volume(instrument: Instrument, units: int) -> float:
-    """Return the volume of a row: base units of crypto, the number of quotes otherwise."""
-    return units / VOLUME_UNITS if instrument.market is Market.CRYPTO else units
+    """Return the volume of a row: base units of crypto, shares of stocks, the number of quotes otherwise."""
+    per_unit = {Market.CRYPTO: VOLUME_UNITS, Market.STOCK: SHARE_UNITS}.get(instrument.market)
+    return units / per_unit if per_unit else units
 
 
 def average(instrument: Instrument, row: Row) -> float:
@@ -115,12 +155,19 @@ def trade_size(row: Row) -> float:
 
 def kind_of(ticker: str) -> str | None:
     """Return the provider's asset class of a ticker, or None if its prefix is unknown."""
-    return {"C:": "fx", "X:": "crypto"}.get(ticker[:2])
+    if ticker[1:2] != ":":
+        return "stocks"
+    return {"C:": "fx", "X:": "crypto", "I:": "indices"}.get(ticker[:2])
 
 
 def bar(instrument: Instrument, row: Row, start_ms: int | None = None) -> dict[str, Any]:
-    """Return a bar of an aggregate response. A recorded bar may have no volume, count or average."""
+    """Return a bar of an aggregate response. A recorded bar may have no volume, count or average.
+
+    Indices have none of the three.
+    """
     at_ms, opened, high, low, closed, units, count, turnover = row
+    if instrument.market is Market.INDEX:
+        count = 0
     return {
         **({"v": volume(instrument, units)} if units else {}),
         **({"vw": average(instrument, row)} if turnover else {}),
@@ -133,23 +180,72 @@ def bar(instrument: Instrument, row: Row, start_ms: int | None = None) -> dict[s
     }
 
 
+def is_adjusted(query: Mapping[str, str]) -> bool:
+    """Return whether bars are asked for as they are after splits."""
+    return query.get("adjusted", "true").lower() != "false"
+
+
+def adjusted(found: dict[str, Any], factor: float) -> dict[str, Any]:
+    """Return a bar of a response with its prices multiplied by a factor and its volume divided by it."""
+    changed: dict[str, Any] = {
+        name: found[name] * factor for name in ("vw", "o", "c", "h", "l") if name in found
+    }
+    if "v" in found:
+        changed["v"] = found["v"] / factor
+    return {**found, **changed}
+
+
+def adjusted_row(row: Row, factor: float) -> Row:
+    """Return a row with its prices multiplied by a factor and its volume divided by it, to the next unit."""
+    at_ms, opened, high, low, closed, units, count, turnover = row
+    prices = [round(ticks * factor) for ticks in (opened, high, low, closed)]
+    return (at_ms, prices[0], prices[1], prices[2], prices[3], round(units / factor), count, turnover)
+
+
+def stock_bar(
+    instrument: Instrument, row: Row, start_ms: int | None = None, *, adjusted_ms: int | None = None
+) -> dict[str, Any]:
+    """Return a bar of a response, after the splits up to `adjusted_ms` (None: raw)."""
+    found = bar(instrument, row, start_ms)
+    if adjusted_ms is None or instrument.listing is None:
+        return found
+    factor = instrument.listing.adjusting_factor(row[0], adjusted_ms)
+    return found if factor == 1 else adjusted(found, factor)
+
+
 def aggregates(
-    request: Request, bars: list[dict[str, Any]], base: int, more: Mapping[str, str]
+    request: Request,
+    bars: list[dict[str, Any]],
+    base: int,
+    more: Mapping[str, str],
+    *,
+    query: Mapping[str, str] | None = None,
+    kind: str | None = None,
+    is_delayed: bool = False,
 ) -> SandboxResponse:
-    """Return the response of an aggregate endpoint; `base` is the number of base aggregates."""
+    """Return the response of an aggregate endpoint; `base` is the number of base aggregates.
+
+    `query` is that of the request with what its cursor adds, if it may have one.
+    """
     fields = {
         **more,
         "queryCount": base,
         "resultsCount": len(bars),
-        "adjusted": request.query.get("adjusted", "true").lower() != "false",
+        **({} if kind == "indices" else {"adjusted": is_adjusted(query or request.query)}),
         "count": len(bars),
     }
-    return ok(request, {**fields, "results": bars} if bars else fields)
+    status = "DELAYED" if is_delayed else "OK"
+    return ok(request, {**fields, "results": bars} if bars else fields, status)
 
 
 def end_of_utc_day(start_ms: int) -> int:
     """Return the last millisecond of the UTC day, with which the provider stamps daily forex bars."""
     return start_ms // DAY_MS * DAY_MS + DAY_MS - 1
+
+
+def end_of_session(start_ms: int) -> int:
+    """Return 16:00 of a New York day, with which the provider stamps days of stocks and indices."""
+    return to_ms(datetime.combine(day_of(start_ms), time(16), tzinfo=new_york_zone()))
 
 
 def _next_midnight(midnight_ms: int) -> int:

@@ -94,7 +94,7 @@ class RecordedPrices:
             self._recordings[ticker] = _recording(instrument, lines, by)
         self.instruments: Mapping[str, Instrument] = dict(sorted(instruments.items()))
 
-    def grain_ms(self, span_ms: int) -> int:  # noqa: ARG002  recorded bars have one length
+    def grain_ms(self, instrument: Instrument, span_ms: int | None) -> int:  # noqa: ARG002  one length
         """Return five minutes, whatever is asked."""
         return BAR_MS
 

@@ -23,13 +23,14 @@ from assetbatch.sandbox import endpoints
 from assetbatch.sandbox.bars import Source
 from assetbatch.sandbox.faults import FaultBook
 from assetbatch.sandbox.limits import Arrival, CallLog, fingerprint
+from assetbatch.sandbox.listings import USUAL_EXCHANGE, Exchange, calendar_of, instruments_of
 from assetbatch.sandbox.market_data import MarketData
 from assetbatch.sandbox.plans import PLANS, Plan
 from assetbatch.sandbox.prices import HISTORY_START_MS, GeneratedPrices
 from assetbatch.sandbox.replay import RecordedPrices
 from assetbatch.sandbox.responses import TEXT, Request, SandboxResponse, error, too_many_calls
 from assetbatch.sandbox.spans import Counting
-from assetbatch.sandbox.universe import instruments
+from assetbatch.sandbox.universe import Instrument, instruments
 from assetbatch.secret import Secret
 
 ARRIVALS_KEPT = 500_000
@@ -37,6 +38,12 @@ ARRIVALS_KEPT = 500_000
 
 _CHUNK = b" " * 1_000_000
 _GZIP_FROM_BYTES = 1_000
+
+
+def all_instruments(universe: int | None, exchange: Exchange) -> dict[str, Instrument]:
+    """Return the pairs, stocks and indices by ticker, in the order of tickers."""
+    stocks = {one.ticker: one for one in instruments_of(exchange)}
+    return dict(sorted({**instruments(universe), **stocks}.items()))
 
 
 def system_clock() -> int:
@@ -50,10 +57,11 @@ class SandboxServer:
     - `plan`: what the key may ask; other limits are `dataclasses.replace(PLANS["basic"], limit=50)`.
     - `key`: the one accepted key; None accepts any that is not empty.
     - `clock`: the provider's time in Unix milliseconds, which decides what exists and what is today's.
-    - `universe`: how many tickers there are at least; made-up ones fill up the common ones.
+    - `universe`: how many pairs there are at least; made-up ones fill up the common ones.
+    - `exchange`: the stocks and indices, and the days on which they are traded.
     - `since_ms`: a full hour before which nothing was traded.
-    - `replay`: a folder of recorded bars to serve instead of made-up prices; `replay_weeks` moves them by
-      so many weeks (None: as close to the present as a plan with yesterday's data can see them).
+    - `replay`: a folder of recorded bars to serve instead of made-up prices, without stocks. `replay_weeks`
+      moves them by so many weeks (None: as near to the present as a plan with yesterday's data can see them).
     - `latency`: seconds an response takes, from a least to a most.
     - `faults`: faults for all requests, in the form of `parse_fault`; `order` orders single ones.
     - `state_file`: keeps the rate limit's log of calls, so that successive processes share one limit.
@@ -71,6 +79,7 @@ class SandboxServer:
         key: Secret | None = None,
         clock: Callable[[], int] = system_clock,
         universe: int | None = None,
+        exchange: Exchange = USUAL_EXCHANGE,
         since_ms: int = HISTORY_START_MS,
         replay: Path | None = None,
         replay_weeks: int | None = None,
@@ -84,14 +93,14 @@ class SandboxServer:
         self.plan = plan
         self.clock = clock
         self.source: Source = (
-            GeneratedPrices(instruments(universe), since_ms)
+            GeneratedPrices(all_instruments(universe, exchange), since_ms)
             if replay is None
             else RecordedPrices(replay, now_ms=clock(), weeks=replay_weeks)
         )
         self.faults = FaultBook()
         for text in faults:
             self.faults.order(text, times=None)
-        self._data = MarketData(self.source, plan, counting)
+        self._data = MarketData(self.source, plan, calendar_of(exchange.closures), counting)
         self._calls = CallLog(plan.limit, plan.window_seconds, state_file)
         self._key = key
         self._latency = latency

@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from assetbatch.domain.market_hours import day_of, start_of_day
 from assetbatch.domain.units import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS
-from assetbatch.sandbox.bars import Bar, Row, Source
+from assetbatch.sandbox.bars import Bar, Source
 from assetbatch.sandbox.universe import Instrument
 
 FIXED_UNITS = {"second": SECOND_MS, "minute": MINUTE_MS, "hour": HOUR_MS}
@@ -39,14 +39,14 @@ class Span:
 
     def floor(self, at_ms: int) -> int:
         """Return the start of the bar that holds `at_ms`. Days are those of New York's calendar."""
-        if self.unit in FIXED_UNITS:
-            return at_ms // self.grain_ms * self.grain_ms
+        if length_ms := self.fixed_ms:
+            return at_ms // length_ms * length_ms
         return start_of_day(self._calendar(day_of(at_ms), 0))
 
     def next(self, start_ms: int) -> int:
         """Return the start of the bar after the one that starts at `start_ms`."""
-        if self.unit in FIXED_UNITS:
-            return start_ms + self.grain_ms
+        if length_ms := self.fixed_ms:
+            return start_ms + length_ms
         return start_of_day(self._calendar(day_of(start_ms), 1))
 
     def _calendar(self, day: date, ahead: int) -> date:
@@ -59,14 +59,16 @@ class Span:
         return date.fromordinal(max(1, (day.toordinal() // days + ahead) * days))
 
     @property
-    def grain_ms(self) -> int:
-        """Return the length of which every bar is a multiple."""
-        return FIXED_UNITS[self.unit] * self.multiplier if self.unit in FIXED_UNITS else HOUR_MS
+    def fixed_ms(self) -> int | None:
+        """The length of a bar, or None where it consists of whole days."""
+        return FIXED_UNITS[self.unit] * self.multiplier if self.unit in FIXED_UNITS else None
 
     def base_count(self, bar: Bar, grain_ms: int) -> int:
         """Return the number of base aggregates (seconds, minutes or days) in the rows of a bar."""
         if self.unit in FIXED_UNITS:
             return bar.rows * (grain_ms // (SECOND_MS if self.unit == "second" else MINUTE_MS))
+        if grain_ms == DAY_MS:
+            return bar.rows
         return max(1, round((bar.last_ms - bar.first_ms) / DAY_MS))
 
 
@@ -74,7 +76,7 @@ class Span:
 class Page:
     """The bars of one page, the number of their base aggregates, and where the rest begins, if any."""
 
-    rows: list[Row]
+    bars: list[Bar]
     base: int
     rest_ms: int | None
 
@@ -97,19 +99,19 @@ def read_page(
     from_ms, last_ms = bounds_ms[0], min(bounds_ms[1], now_ms - 1)
     most_ms = _MONTH_MS if counting is Counting.MONTH else limit * MINUTE_MS
     is_timed = counting is not Counting.STORED and span.unit in FIXED_UNITS
-    grain_ms = source.grain_ms(span.grain_ms)
-    rows: list[Row] = []
+    grain_ms = source.grain_ms(instrument, span.fixed_ms)
+    bars: list[Bar] = []
     base = 0
     start_ms = span.floor(last_ms if descending else from_ms)
     if not descending and start_ms < from_ms:
         start_ms = span.next(start_ms)
     while from_ms <= start_ms <= last_ms:
         reached_ms = last_ms - start_ms if descending else start_ms - from_ms
-        if base >= limit or (is_timed and rows and reached_ms >= most_ms):
-            return Page(rows, base, start_ms)
+        if base >= limit or (is_timed and bars and reached_ms >= most_ms):
+            return Page(bars, base, start_ms)
         end_ms = span.next(start_ms)
         if bar := source.bar(instrument, grain_ms, start_ms, end_ms, now_ms):
-            rows.append(bar.row)
+            bars.append(bar)
             base += span.base_count(bar, grain_ms)
             start_ms = span.floor(start_ms - 1) if descending else end_ms
             continue
@@ -119,4 +121,4 @@ def read_page(
         if data_ms is None:
             break
         start_ms = span.floor(data_ms - 1 if descending else data_ms)
-    return Page(rows, base, None)
+    return Page(bars, base, None)

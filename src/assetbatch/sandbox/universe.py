@@ -1,12 +1,19 @@
-"""The currency pairs of the simulated provider: common ones, and thousands of made-up ones on demand."""
+"""The instruments of the simulated provider, and its currency pairs: common ones, and made-up ones on demand.
+
+The stocks and indices are in `listings`.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from hashlib import blake2b
+from typing import TYPE_CHECKING
 
 from assetbatch.domain.asset_classes import Market
+
+if TYPE_CHECKING:
+    from assetbatch.sandbox.listings import Listing
 
 CURRENCY_NAMES = {
     "AUD": "Australian dollar",
@@ -152,12 +159,12 @@ _PEGGED = frozenset({"USDHKD", "USDDKK", "USDCUSD", "USDTUSD"})
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Instrument:
-    """One pair as the provider knows it; compared by identity, which makes it a fast cache key.
+    """What has a ticker, as the provider knows it; compared by identity, which makes it a fast cache key.
 
     `level` is the price it moves around, `digits` the decimals of a price, `daily_move` the usual
-    relative move of a day, `activity` the quotes (forex) or trades (crypto) of an hour,
-    `hourly_volume` the base units traded in an hour (crypto; forex counts quotes), `spread_ticks`
-    the distance of bid and ask in units of the last digit.
+    relative move of a day, `activity` the quotes (forex) or trades of an hour,
+    `hourly_volume` the base units or shares traded in an hour (forex counts quotes), `spread_ticks`
+    the distance of bid and ask in units of the last digit. Stocks and indices have a `listing`.
     """
 
     ticker: str
@@ -167,24 +174,28 @@ class Instrument:
     level: float
     digits: int
     daily_move: float
-    activity: int
+    activity: float
     hourly_volume: float
     spread_ticks: int
+    listing: Listing | None = None
 
     @property
     def kind(self) -> str:
-        """The provider's word for the asset class: `fx` (metals too) or `crypto`."""
+        """The provider's word for the asset class: `fx` (metals too), `crypto`, `stocks` or `indices`."""
         return kind_of(self.market)
 
     @property
     def name(self) -> str:
-        """The name as `/v3/snapshot` gives it: base and quote currency, spelled out."""
+        """The name as `/v3/snapshot` gives it; of a pair base and quote currency, spelled out."""
+        if self.listing:
+            return self.listing.name
         return f"{CURRENCY_NAMES.get(self.base, self.base)} - {CURRENCY_NAMES.get(self.quote, self.quote)}"
 
 
 def kind_of(market: Market) -> str:
     """Return the provider's asset class of a market."""
-    return "crypto" if market is Market.CRYPTO else "fx"
+    kinds = {Market.CRYPTO: "crypto", Market.STOCK: "stocks", Market.INDEX: "indices"}
+    return kinds.get(market, "fx")
 
 
 def split_symbol(symbol: str) -> tuple[str, str, Market]:
@@ -233,7 +244,8 @@ def _crypto(base: str, quote: str, level: float, digits: int, activity: int, vol
     )
 
 
-def _letters(number: int, length: int) -> str:
+def letters(number: int, length: int) -> str:
+    """Return the `number`-th text of so many capital letters."""
     letters = ""
     for _ in range(length):
         number, digit = divmod(number, 26)
@@ -245,7 +257,7 @@ def _letters(number: int, length: int) -> str:
 def _made_up(index: int) -> Instrument:
     """Return the `index`-th made-up pair: even ones forex (`C:AAAUSD`), odd ones crypto (`X:AAAAUSD`)."""
     crypto = bool(index % 2)
-    code = _letters(index // 2, 4 if crypto else 3)
+    code = letters(index // 2, 4 if crypto else 3)
     noise = blake2b(code.encode(), digest_size=2).digest()
     level = 0.05 * 10 ** (noise[0] / 64) * (1 + noise[1] / 256)
     digits = 6 if level < 1 else 5 if level < 10 else 4 if level < 100 else 3

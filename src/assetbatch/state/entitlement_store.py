@@ -3,11 +3,13 @@ while."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from assetbatch.domain.asset_classes import AssetType
+from assetbatch.domain.asset_classes import AssetType, Product, product_of, product_of_name
 from assetbatch.domain.entitlements import KnownRestriction, Observation, Restriction
 from assetbatch.domain.pages import PageLength
 from assetbatch.domain.units import DAY_MS
@@ -18,6 +20,13 @@ if TYPE_CHECKING:
     from assetbatch.domain.nyse import SpecialDays
 
 _KEPT_MS = 40 * DAY_MS
+
+
+def plan_name(fingerprint: str, product: Product, plan: str) -> str:
+    """Return what the keys call a plan of an API key, so that another plan of one product leaves what is
+    known of the others. Currencies keep the name of earlier versions."""
+    plan = "free" if plan == "basic" else plan
+    return f"{fingerprint}:{plan}" if product is Product.CURRENCIES else f"{fingerprint}:{product}:{plan}"
 
 
 class Remembered(NamedTuple):
@@ -62,23 +71,28 @@ def _decode(text: str) -> KnownRestriction:
 
 
 class EntitlementStore:
-    """What is known of one plan: a field per restriction or observation and asset class, and per market or
-    ticker whose pages may be longer. All methods raise RedisError when Redis cannot be asked."""
+    """What is known of the plans of some products: a field per restriction or observation and asset class,
+    and per market or ticker whose pages may be longer. `plans` has the name of the plan of each product, as
+    `plan_name` makes it. All methods raise RedisError when Redis cannot be asked."""
 
     def __init__(
-        self, client: RedisClient, keys: Keys, plan: str, *, with_special_days: bool = False
+        self,
+        client: RedisClient,
+        keys: Keys,
+        plans: Mapping[Product, str],
+        *,
+        with_special_days: bool = False,
     ) -> None:
         """`with_special_days`: the days of the stock exchange are loaded in the same round trip."""
         self._client = client
+        self._keys = keys
+        self._plans = plans
         self._special_days = keys.special_days if with_special_days else None
         self._former: dict[str, str] = {}
         """Keys of earlier versions, and where what they hold belongs."""
-        if keys.has_former:
+        if keys.has_former and (plan := plans.get(Product.CURRENCIES)):
             for name in (keys.refusals, keys.sightings):
                 self._former[name(plan, former=True)] = name(plan)
-        self._refusals = keys.refusals(plan)
-        self._sightings = keys.sightings(plan)
-        self._page_lengths = keys.page_lengths(plan)
 
     def load(self) -> Remembered:
         """Load everything, in one round trip; move what an earlier version has learned."""
@@ -86,17 +100,22 @@ class EntitlementStore:
             pipeline = self._client.pipeline(transaction=False)
             for key in self._former:
                 pipeline.hgetall(key)
-            pipeline.hvals(self._refusals)
-            pipeline.hvals(self._sightings)
-            pipeline.hvals(self._page_lengths)
+            kinds = (self._keys.refusals, self._keys.sightings, self._keys.page_lengths)
+            for key_of in kinds:
+                for plan in self._plans.values():
+                    pipeline.hvals(key_of(plan))
             if self._special_days:
                 pipeline.get(self._special_days)
             replies = pipeline.execute()
             days = replies.pop() if self._special_days else None
-            *former, refusals, sightings, page_lengths = replies
+            former, answers = replies[: len(self._former)], replies[len(self._former) :]
             if any(former):
                 self._move(former)
                 return self.load()
+        each = len(self._plans)
+        refusals, sightings, page_lengths = (
+            chain.from_iterable(answers[at : at + each]) for at in range(0, len(kinds) * each, each)
+        )
         return Remembered(
             [_decode(text) for text in refusals],
             [msgspec.json.decode(text, type=Observation) for text in sightings],
@@ -108,13 +127,14 @@ class EntitlementStore:
         """Replace what was known of this restriction, or was shown, for this asset class; or of these
         pages."""
         if isinstance(known, KnownRestriction):
-            key, field = self._refusals, f"{known.restriction.value}|{known.asset_type.value}"
-            text = _encode(known)
+            key = self._keys.refusals(self._plans[product_of(known.asset_type)])
+            field, text = f"{known.restriction.value}|{known.asset_type.value}", _encode(known)
         elif isinstance(known, PageLength):
-            key, field, text = self._page_lengths, known.of, msgspec.json.encode(known)
+            key = self._keys.page_lengths(self._plans[product_of_name(known.of)])
+            field, text = known.of, msgspec.json.encode(known)
         else:
-            key, field = self._sightings, known.asset_type.value
-            text = msgspec.json.encode(known)
+            key = self._keys.sightings(self._plans[product_of(known.asset_type)])
+            field, text = known.asset_type.value, msgspec.json.encode(known)
         with redis_errors():
             pipeline = self._client.pipeline(transaction=False)
             pipeline.hset(key, field, text.decode())

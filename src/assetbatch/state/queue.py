@@ -50,8 +50,8 @@ FAILURES_AT_ONCE = 125
 ITEMS_AT_ONCE = 200
 """Maximum number of items that one script enqueues, for the same reason: a full queue costs most."""
 
-FINISHED_AT_ONCE = 1000
-"""Maximum number of items that one script deletes, or starts."""
+LEASED_AT_ONCE = 1000
+"""Maximum number of items that one script takes, starts or deletes."""
 
 LOOKED_AT_ONCE = 1000
 """Maximum number of records that one command reads, for the same reason."""
@@ -66,11 +66,18 @@ SPARE_CALLS_KEPT = 10
 
 
 class Lease(msgspec.Struct, frozen=True):
-    """What a take brought: items held by `token`, and the slot that was granted with them."""
+    """What a take brought: the ids of items held by `token`, what is said of each (`lua/_queue.lua`), and the
+    slot that was granted with them."""
 
     token: str
-    items: tuple[Item, ...]
+    ids: Sequence[str]
+    heads: Sequence[str]
     grant: Grant | None
+
+    @property
+    def items(self) -> tuple[Item, ...]:
+        """The items, decoded."""
+        return tuple(map(_item, self.ids, self.heads))
 
 
 class RetryPolicy(msgspec.Struct, frozen=True):
@@ -187,9 +194,8 @@ class Queue:
                     return denied
             else:
                 break
-        fields: list[str] = msgspec.json.decode(rest[1])
-        items = tuple(map(_item, fields[::2], fields[1::2]))
-        return Lease(token, items, Grant(token, taken_at) if window else None)
+        ids, heads = map(msgspec.json.decode, rest[1:])
+        return Lease(token, ids, heads, Grant(token, taken_at) if window else None)
 
     def start(self, token: str, ids: Sequence[str], lease_seconds: float) -> tuple[str, ...]:
         """Count an attempt of leased items, once in a lease, and renew the lease, just before their call.
@@ -198,8 +204,8 @@ class Queue:
         not go out.
         """
         lost: list[str] = []
-        for at in range(0, len(ids), FINISHED_AT_ONCE):
-            some = packed(ids[at : at + FINISHED_AT_ONCE])
+        for at in range(0, len(ids), LEASED_AT_ONCE):
+            some = packed(ids[at : at + LEASED_AT_ONCE])
             options = self._options(lease_ms=round(lease_seconds * 1000))
             with redis_errors():
                 lost += self._start(self._keys.queue, token, some, options=options)
@@ -208,8 +214,8 @@ class Queue:
     def finish(self, token: str, ids: Sequence[str]) -> tuple[str, ...]:
         """Delete work that is done; return the ids whose lease was lost meanwhile."""
         lost: list[str] = []
-        for at in range(0, len(ids), FINISHED_AT_ONCE):
-            some = packed(ids[at : at + FINISHED_AT_ONCE])
+        for at in range(0, len(ids), LEASED_AT_ONCE):
+            some = packed(ids[at : at + LEASED_AT_ONCE])
             with redis_errors():
                 lost += self._finish(self._keys.queue, token, some)
         return tuple(lost)

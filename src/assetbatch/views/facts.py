@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
+from assetbatch.domain.asset_classes import AssetType, Product, product_of
 from assetbatch.domain.endings import pause_in_words
-from assetbatch.domain.formatting import format_duration, moment, plural
+from assetbatch.domain.formatting import format_duration, moment, plural, together
 from assetbatch.domain.market_hours import to_ms
 from assetbatch.domain.queueing import DenialReason, Lane
 from assetbatch.domain.records import Command
@@ -37,10 +39,34 @@ def problems(health: Health) -> list[Problem]:
 
 def fresh(assets: Sequence[AssetHealth]) -> str:
     """Return how many assets are fresh, as `3 of 20 assets fresh, 17 not fetched yet`."""
-    well = sum(asset.state.is_well for asset in assets)
-    never = sum(asset.state is AssetState.NEVER for asset in assets)
-    words = f"{well:,} of {plural(len(assets), 'asset')} fresh"
-    return f"{words}, {never:,} not fetched yet" if never else words
+    states = Counter(asset.state for asset in assets)
+    words = [f"{sum(asset.state.is_fresh for asset in assets):,} of {plural(len(assets), 'asset')} fresh"]
+    words += [
+        f"{states[state]:,} {label}"
+        for state, label in ((AssetState.NEVER, "not fetched yet"), (AssetState.DELISTED, "delisted"))
+        if states[state]
+    ]
+    return ", ".join(words)
+
+
+def products(assets: Iterable[AssetHealth]) -> dict[Product, list[AssetHealth]]:
+    """Return the assets of each product that has some, in the order of the products."""
+    found: dict[Product, list[AssetHealth]] = {product: [] for product in Product}
+    for asset in assets:
+        found[product_of(AssetType(asset.asset_type))].append(asset)
+    return {product: members for product, members in found.items() if members}
+
+
+def fresh_by_product(assets: Sequence[AssetHealth]) -> str:
+    """Return the same of each product, as `currencies 3 of 3, stocks 4 of 5`; nothing if there is only
+    one."""
+    by_product = products(assets)
+    if len(by_product) < 2:
+        return ""
+    return ", ".join(
+        f"{product} {sum(asset.state.is_fresh for asset in members):,} of {len(members):,}"
+        for product, members in by_product.items()
+    )
 
 
 def _cause(metric: Metric, health: Health) -> str | None:
@@ -87,14 +113,18 @@ def _clock(text: str) -> str:
 
 
 def plan(health: Health) -> str:
-    """Return the plan as `free, forex and crypto up to 2026-11-27 05:00 UTC`."""
+    """Return the plan as `free, forex and crypto up to 2026-11-27 05:00 UTC`. Plans that differ have the
+    names of their products."""
     checked_ms = _ms(health.checked_at)
     by_moment: dict[str, list[str]] = {}
     for kind, until in health.plan["data_up_to"].items():
         at_ms = _ms(until)
         by_moment.setdefault("now" if checked_ms - at_ms < NOW_MS else moment(at_ms), []).append(kind)
-    shown = [f"{' and '.join(kinds)} up to {until}" for until, kinds in by_moment.items()]
-    return ", ".join([str(health.plan["tier"]), *shown])
+    shown = [f"{together(kinds)} up to {until}" for until, kinds in by_moment.items()]
+    plans: dict[str, str] = health.plan["plans"]
+    if len(set(plans.values())) > 1:
+        return ", ".join([*(f"{product} {name}" for product, name in plans.items()), *shown])
+    return ", ".join([*dict.fromkeys(plans.values()), *shown])
 
 
 def window(health: Health) -> str:

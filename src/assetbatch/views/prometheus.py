@@ -5,6 +5,7 @@ Names follow Prometheus' conventions: base units (seconds, ratios), `_total` on 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 
@@ -146,6 +147,12 @@ def _assets(health: Health) -> Iterator[str]:
         "assets",
         "Assets by class and state.",
         [((("class", name), ("state", state)), count) for (name, state), count in sorted(counts.items())],
+    )
+    by_type = Counter((asset.asset_type, asset.state.value) for asset in health.assets)
+    yield _gauge(
+        "assets_by_type",
+        "Assets by type and state.",
+        [((("type", name), ("state", state)), count) for (name, state), count in sorted(by_type.items())],
     )
     priority = [asset for asset in health.assets if asset.priority is AssetPriority.CRITICAL]
     yield _gauge(

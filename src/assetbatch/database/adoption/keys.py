@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from assetbatch.config.tables import BARS
+from assetbatch.config.tables import OF_INSTRUMENTS
 from assetbatch.database.adoption.catalogue import Column, Index, TableFacts
 from assetbatch.database.adoption.findings import Findings, configured, elsewhere
 from assetbatch.database.adoption.recognition import KEYS, is_timeframe
@@ -141,7 +141,10 @@ class _Choice:
                 elsewhere(self._key),
             )
             return KeyChoice()
-        if self._facts.has_rows and self._key in (*BARS, "sync_status"):  # a log of runs, revisions of bars
+        if self._facts.has_rows and self._key in (
+            *OF_INSTRUMENTS,
+            "sync_status",
+        ):  # a log of runs, revisions of bars
             self._findings.refuse(
                 self._place,
                 f"has rows and no unique index on ({listed(columns)}): an added one may keep out rows that "

@@ -12,7 +12,7 @@ from itertools import combinations
 
 import msgspec
 
-from assetbatch.config.tables import BARS, TABLES, TableMapping, TableMappings
+from assetbatch.config.tables import BARS, OF_INSTRUMENTS, TABLES, TableMapping, TableMappings
 from assetbatch.database.adoption.catalogue import Catalogue, Column, Kind, ZoneFacts
 from assetbatch.database.adoption.findings import (
     Addition,
@@ -57,7 +57,7 @@ _UTC_DEFAULT = re.compile(
 )
 _OPTIONAL_BARS = ("volume", "vwap", "trades")
 _COMMANDS = {"r": "SELECT", "a": "INSERT", "w": "UPDATE"}
-_NEEDED = {"symbols": "rw", **dict.fromkeys(BARS, "raw"), "providers": "r", "sync_status": "raw"}
+_NEEDED = {"symbols": "rw", **dict.fromkeys(OF_INSTRUMENTS, "raw"), "providers": "r", "sync_status": "raw"}
 """The commands that a cycle gives each table, by their letters in pg_policy."""
 _LENGTHS = {"bars": "five minutes", "bars_1m": "one minute", "bars_1d": "a day"}
 _COMMENTS = {
@@ -195,7 +195,7 @@ class _Planner:
                 f"remove the duplicates from {place(table)}",
             )
         for key, ours, target in (
-            *((key, "symbol_id", "symbols") for key in BARS),
+            *((key, "symbol_id", "symbols") for key in OF_INSTRUMENTS),
             ("sync_status", "ticker_id", "symbols"),
             ("sync_status", "provider_id", "providers"),
         ):
@@ -246,7 +246,7 @@ class _Planner:
 
     def _check_foreign_columns(self, recognised: Recognised) -> None:
         """Refuse columns that need a value that nothing gives, and labels that would be untrue."""
-        for key in (*BARS, "sync_status"):
+        for key in (*OF_INSTRUMENTS, "sync_status"):
             facts = recognised.tables.get(key)
             if facts is None:
                 continue
@@ -368,23 +368,23 @@ class _Planner:
 
     def _with_values(self, recognised: Recognised) -> Recognised:
         names = recognised.names
-        bars = {
+        given = {
             key: msgspec.structs.replace(
                 names.table(key),
                 missing=self._missing(key, recognised),
                 instrument=self._instrument(key, recognised),
             )
-            for key in BARS
+            for key in OF_INSTRUMENTS
         }
         names = msgspec.structs.replace(
             names,
-            **bars,
+            **given,
             states=self._states(recognised),
             provider=self._provider(recognised),
         )
         zoned = {
             key: msgspec.structs.replace(names.table(key), zones=self._zones(key, recognised))
-            for key in ("symbols", *BARS, "sync_status")
+            for key in ("symbols", *OF_INSTRUMENTS, "sync_status")
         }
         return recognised._replace(names=msgspec.structs.replace(names, **zoned))
 
@@ -637,7 +637,7 @@ class _Planner:
             if schema not in self._catalogue.schemas:
                 self._findings.add(Part.SCHEMA, quoted(schema), f"CREATE SCHEMA {quoted(schema)}")
         statements = Statements(names)
-        for key in ("symbols", "providers", *BARS, "sync_status"):
+        for key in ("symbols", "providers", *OF_INSTRUMENTS, "sync_status"):
             if key not in recognised.tables:
                 made = self._created(key, statements, recognised)
                 self._findings.add(Part.TABLE, place(names.table(key)), made)

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import psycopg
 
-from assetbatch.config.tables import BARS, TABLES, TableMappings
+from assetbatch.config.tables import BARS, OF_INSTRUMENTS, TABLES, TableMappings
 from assetbatch.database.adoption.catalogue import (
     Catalogue,
     Column,
@@ -178,7 +178,7 @@ class _Rows:
             bad_constants=self._bad_constants(recognised),
             refused_states=self._refused_states(recognised),
             bad_json=self._has_bad_json(recognised),
-            instruments={key: self._instruments(key, recognised) for key in BARS},
+            instruments={key: self._instruments(key, recognised) for key in OF_INSTRUMENTS},
             trials=self._trials(recognised, there, codes),
         )
 
@@ -215,7 +215,7 @@ class _Rows:
                 (key, "symbol_id", "symbols"): (table.target or symbol_id)
                 if table.instrument == "id"
                 else None
-                for key, table in zip(BARS, names.of_bars, strict=True)
+                for key, table in zip(OF_INSTRUMENTS, names.of_instruments, strict=True)
             },
             ("sync_status", "ticker_id", "symbols"): None
             if sync_target == names.symbols.columns["symbol"]
@@ -322,7 +322,7 @@ class _Rows:
         if self._catalogue.zone_is_utc:
             return {}
         found = {}
-        for key in ("symbols", *BARS, "sync_status"):
+        for key in ("symbols", *OF_INSTRUMENTS, "sync_status"):
             table = recognised.names.table(key)
             for ours in table.columns:
                 column = recognised.column(key, ours)

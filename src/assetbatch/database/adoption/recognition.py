@@ -11,7 +11,14 @@ from typing import NamedTuple
 
 import msgspec
 
-from assetbatch.config.tables import BARS, TABLES, Constant, TableMapping, TableMappings
+from assetbatch.config.tables import (
+    BARS,
+    OF_INSTRUMENTS,
+    TABLES,
+    Constant,
+    TableMapping,
+    TableMappings,
+)
 from assetbatch.database.adoption.catalogue import Catalogue, Column, Kind, TableFacts
 from assetbatch.database.adoption.findings import Findings, elsewhere
 from assetbatch.database.adoption.vocabulary import (
@@ -34,13 +41,14 @@ KEYS: Mapping[str, tuple[str, ...]] = {
     "bars": ("symbol_id", "ts"),
     "bars_1m": ("symbol_id", "ts"),
     "bars_1d": ("symbol_id", "day"),
+    "splits": ("symbol_id", "execution_date"),
     "providers": ("code",),
     "sync_status": ("ticker_id", "provider_id"),
 }
 """The columns of ours by which a row of each table is known."""
 
 _USERS: Mapping[str, tuple[tuple[str, str], ...]] = {
-    "symbols": (*((key, "symbol_id") for key in BARS), ("sync_status", "ticker_id")),
+    "symbols": (*((key, "symbol_id") for key in OF_INSTRUMENTS), ("sync_status", "ticker_id")),
     "providers": (("sync_status", "provider_id"),),
 }
 """The columns that refer to rows of a table."""
@@ -75,18 +83,18 @@ def as_text(value: Constant) -> str:
 
 
 def wanted_place(key: str, mappings: TableMappings) -> tuple[str, str]:
-    """Return schema and name of a table: the configured ones, else ours. The other bars lie beside those of
-    five minutes."""
+    """Return schema and name of a table: the configured ones, else ours. The other bars and the splits lie
+    beside the bars of five minutes."""
     mapping: TableMapping = getattr(mappings, key)
     own = OWN.table(key)
     if mapping.table is None:
-        is_beside = key in BARS and key != "bars"
+        is_beside = key in OF_INSTRUMENTS and key != "bars"
         return wanted_place("bars", mappings)[0] if is_beside else own.schema, own.name
     schema, _, name = mapping.table.partition(".")
     return schema, name
 
 
-SINCE = {"bars_1m": 9, "bars_1d": 9}
+SINCE = {"bars_1m": 9, "bars_1d": 9, "splits": 11}
 """The version of the schema since which there is a table; else the first."""
 
 
@@ -182,7 +190,7 @@ class Recognition:
     def _check_missing_symbols(self) -> None:
         """Refuse to make a table whose ids rows of another one may refer to already."""
         for target, key, candidates in (
-            *(("symbols", key, self._references(key, "symbol_id")) for key in BARS),
+            *(("symbols", key, self._references(key, "symbol_id")) for key in OF_INSTRUMENTS),
             ("symbols", "sync_status", self._references("sync_status", "ticker_id")),
             ("providers", "sync_status", self._references("sync_status", "provider_id")),
         ):
@@ -423,22 +431,23 @@ class Recognition:
     def _recognised(self) -> Recognised | None:
         symbols = self._table("symbols")
         providers = self._table("providers")
-        bars = {key: self._table(key) for key in BARS}
+        found = {key: self._table(key) for key in OF_INSTRUMENTS}
         sync = self._table("sync_status")
         symbol_type, symbol_base = self._id_type("symbols", self._made_symbol_base())
         provider_type, provider_base = self._id_type("providers", self._made_provider_base())
-        for key, table in bars.items():
+        for key, table in found.items():
             instrument, target = self._instrument(key, symbol_base)
-            bars[key] = msgspec.structs.replace(table, instrument=instrument, target=target)
+            found[key] = msgspec.structs.replace(table, instrument=instrument, target=target)
         sync_target = self._sync_target(symbol_base)
         self._check_provider_reference(provider_base)
         if self._findings.refusals:
             return None
         names = Names(
             symbols=symbols,
-            bars=bars["bars"],
-            bars_1m=bars["bars_1m"],
-            bars_1d=bars["bars_1d"],
+            bars=found["bars"],
+            bars_1m=found["bars_1m"],
+            bars_1d=found["bars_1d"],
+            splits=found["splits"],
             providers=providers,
             sync_status=sync,
             sync_status_target=sync_target,

@@ -143,6 +143,21 @@ EXPECTED: Mapping[str, Mapping[str, Wanted]] = {
     "bars": _BARS,
     "bars_1m": _BARS,
     "bars_1d": _DAYS,
+    "splits": {
+        "symbol_id": _INSTRUMENT,
+        "execution_date": Wanted(
+            frozenset({"date"}),
+            "date",
+            ("ex_date", "split_date", "effective_date", "date"),
+            required=True,
+        ),
+        "split_from": Wanted(_PRICES, "double precision", ("from_factor", "old_shares"), required=True),
+        "split_to": Wanted(_PRICES, "double precision", ("to_factor", "new_shares"), required=True),
+        "kind": Wanted(_TEXT, "text", ("adjustment_type", "split_type"), required=True),
+        "state": Wanted(_TEXT, "text", required=True),
+        "learned_at": Wanted(_MOMENTS, "timestamptz", required=True),
+        "fits": Wanted(frozenset({"bool"}), "boolean"),
+    },
     "providers": {
         "code": Wanted(
             frozenset({"S", "E"}), "text", ("provider_code", "slug", "key", "short_name"), required=True

@@ -18,7 +18,7 @@ JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname = {bars.schema} AND c.relname = ANY (%(names)s::text[])
 UNION ALL
 SELECT p.proname::text,
-       CASE WHEN p.prokind = 'f' THEN 'function' ELSE 'other' END,
+       CASE p.prokind WHEN 'f' THEN 'function' WHEN 'a' THEN 'product' ELSE 'other' END,
        obj_description(p.oid, 'pg_proc'),
        quote_ident(n.nspname) || '.' || quote_ident(p.proname) || '(' || pg_get_function_identity_arguments(p.oid) || ')'
 FROM pg_proc p
@@ -161,7 +161,8 @@ SELECT to_regclass('timescaledb_information.continuous_aggregates') IS NOT NULL;
 SELECT view_name::text FROM timescaledb_information.continuous_aggregates WHERE view_schema = {bars.schema};
 
 -- name: grant_readers
--- Let those read a view who may read the bars. Nobody who is not told so by name gets a right.
+-- Let those read a view who may read the bars, or a table that it reads besides. Nobody who is not told so by name gets a
+-- right.
 DO $grants$
 DECLARE
     granted record;
@@ -171,6 +172,7 @@ BEGIN
         FROM pg_class bars
         CROSS JOIN LATERAL aclexplode(bars.relacl) AS acl
         WHERE bars.oid = {bars.regclass} AND acl.privilege_type = 'SELECT' AND acl.grantee <> bars.relowner
+          AND pg_has_role((SELECT read.relowner FROM pg_class read WHERE read.oid = {place}::regclass), 'USAGE')
     LOOP
         EXECUTE 'GRANT SELECT ON ' || {place} || ' TO ' || granted.role;
     END LOOP;

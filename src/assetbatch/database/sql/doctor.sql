@@ -23,6 +23,7 @@ WITH wanted (schema, name, privileges) AS (VALUES
     ({bars.schema}, {bars.table}, 'SELECT INSERT UPDATE'),
     ({bars_1m.schema}, {bars_1m.table}, 'SELECT INSERT UPDATE'),
     ({bars_1d.schema}, {bars_1d.table}, 'SELECT INSERT UPDATE'),
+    ({splits.schema}, {splits.table}, 'SELECT INSERT UPDATE'),
     ({providers.schema}, {providers.table}, 'SELECT'),
     ({sync_status.schema}, {sync_status.table}, 'SELECT INSERT UPDATE'),
     ('data_sources', 'assetbatch_spans', 'SELECT INSERT UPDATE DELETE'),

@@ -10,7 +10,8 @@ SELECT (SELECT coalesce(max(version), 0) FROM data_sources.assetbatch_migrations
        pg_is_in_recovery() OR current_setting('transaction_read_only')::bool,
        ARRAY(
            SELECT place.name
-           FROM unnest(ARRAY['symbols', 'bars', 'bars_1m', 'bars_1d', 'providers', 'sync_status']) WITH ORDINALITY AS t(key, number)
+           FROM unnest(ARRAY['symbols', 'bars', 'bars_1m', 'bars_1d', 'splits', 'providers', 'sync_status'])
+               WITH ORDINALITY AS t(key, number)
            CROSS JOIN LATERAL (SELECT coalesce(recorded.names -> t.key, %(own)s::jsonb -> t.key) AS facts) AS of_table
            CROSS JOIN LATERAL (
                SELECT quote_ident(facts ->> 'schema') || '.' || quote_ident(facts ->> 'name') AS name
@@ -37,7 +38,10 @@ FROM (VALUES
     ('data_sources.assetbatch_names', 6),
     ('data_sources.assetbatch_closes', 8),
     ('data_sources.assetbatch_verified', 10),
-    ('data_sources.assetbatch_vanished', 10)
+    ('data_sources.assetbatch_vanished', 10),
+    ('data_sources.assetbatch_members', 13),
+    ('data_sources.assetbatch_walks', 13),
+    ('data_sources.assetbatch_market_days', 13)
 ) AS t(name, version)
 WHERE to_regclass(t.name) IS NULL;
 

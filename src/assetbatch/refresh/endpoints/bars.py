@@ -15,13 +15,19 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from assetbatch.domain.asset_classes import Market
+from assetbatch.domain.asset_classes import THIN_MARKETS, Market, longest_hours
 from assetbatch.domain.assets import Asset
 from assetbatch.domain.calls import BarsCall
 from assetbatch.domain.coverage import EMPTY_MS, GAP_MS, Interval, is_asked, looks, record, unanswered
 from assetbatch.domain.entitlements import HISTORY_YEARS, UNPUBLISHED_DAYS, Entitlements, Restriction
 from assetbatch.domain.formatting import moment, plural
-from assetbatch.domain.market_hours import day_of, last_midnight, open_ms_between, start_of_day
+from assetbatch.domain.market_hours import (
+    day_of,
+    last_midnight,
+    open_intervals,
+    open_ms_between,
+    start_of_day,
+)
 from assetbatch.domain.models import (
     BAR_MS,
     SETTLED_AFTER_MS,
@@ -175,9 +181,9 @@ def bars_findings(
     answer, judged = _judged(call, page, answer, known, from_ms, now_ms)
     to_ms = judged.to_ms
     seen_to_ms = min(now_ms, call.end_ms + 1)
-    finished = _finished(answer, seen_to_ms) if asset.bars else []
+    kept = _within_hours(asset, _finished(answer, seen_to_ms)) if asset.bars else []
     coverage = _coverage(asset, answer, before, from_ms, judged, known, now_ms) if asset.bars else []
-    bars = [*page.bars, *own.bars] if page else answer.bars
+    bars = _within_hours(asset, [*page.bars, *own.bars] if page else answer.bars)
     verifies = any(item.kind is WorkKind.VERIFY for item in call.work)
     compared = looks(asset.market, coverage, before, now_ms, insisted=not verifies) if asset.bars else []
     results: list[Result] = []
@@ -201,7 +207,7 @@ def bars_findings(
     return Findings(
         results=results,
         asked_ms=now_ms,
-        bars={asset.symbol: finished} if finished else {},
+        bars={asset.symbol: kept} if kept else {},
         bars_refused=answer.refused.total(),
         coverage={asset.symbol: coverage} if coverage else {},
         looks={asset.symbol: compared} if compared else {},
@@ -231,7 +237,17 @@ def _with_begun(answer: BarsAnswer, page: Page) -> BarsAnswer:
     )
 
 
-def _finished(answer: BarsAnswer, seen_to_ms: int) -> Sequence[Bar]:
+def _within_hours(asset: Asset, bars: list[Bar]) -> list[Bar]:
+    """Return the bars within the hours that an asset follows, where its class has longer ones."""
+    if not bars or longest_hours(asset.market) is asset.market:
+        return bars
+    kept: list[Bar] = []
+    for start_ms, end_ms in open_intervals(asset.market, bars[0].t_ms, bars[-1].t_ms + 1):
+        kept += bars[bisect_left(bars, start_ms, key=_START) : bisect_left(bars, end_ms, key=_START)]
+    return kept
+
+
+def _finished(answer: BarsAnswer, seen_to_ms: int) -> list[Bar]:
     """Return the bars that had ended at a moment."""
     return answer.bars[: bisect_right(answer.bars, seen_to_ms - answer.size_ms, key=_START)]
 
@@ -354,7 +370,7 @@ def _from_bars(
         return nothing_came(item, stored, f"the provider has no bars of {item.asset.polygon_ticker} {span}")
     price = None
     if item.kind is WorkKind.PRICE:
-        price = price_from_bars(item.asset.symbol, bars, seen_to_ms, size_ms)
+        price = price_from_bars(item.asset, bars, seen_to_ms, size_ms)
     count = len(bars) if item.asset.bars else 0
     return Result(work=item, status=Status.SUCCESS, price=price, bars=count)
 
@@ -403,16 +419,18 @@ def _end_of(call: BarsCall, now_ms: int) -> int:
     return floor_to_bar(min(call.end_ms + 1, now_ms))
 
 
-def price_from_bars(symbol: str, bars: Sequence[Bar], seen_to_ms: int, size_ms: int = BAR_MS) -> Price:
+def price_from_bars(asset: Asset, bars: Sequence[Bar], seen_to_ms: int, size_ms: int = BAR_MS) -> Price:
     """Return the price that follows from ascending bars: the last close, as of the end of its bar or the
-    moment of the request, whichever is earlier. The daily values are those of its New York day."""
+    moment of the request, whichever is earlier. The daily values are those of its New York day, if they
+    follow from bars."""
     last = bars[-1]
+    price = Price(symbol=asset.symbol, last_price=last.close, as_of_ms=min(last.t_ms + size_ms, seen_to_ms))
+    if not asset.asset_class.has_days_of_bars:
+        return price
     midnight = last_midnight(last.t_ms)
     day = [bar for bar in bars if bar.t_ms >= midnight]
-    return Price(
-        symbol=symbol,
-        last_price=last.close,
-        as_of_ms=min(last.t_ms + size_ms, seen_to_ms),
+    return msgspec.structs.replace(
+        price,
         daily_open=day[0].open,
         daily_high=max(bar.high for bar in day),
         daily_low=min(bar.low for bar in day),
@@ -436,14 +454,16 @@ def coverage_of(
 
     The interval of a bar that is of no use or misplaced is FAILED. An interval without a bar is FAILED if
     elements could not even be placed, or if so much is missing that the provider has to answer so once more.
-    All else is ASKED: its bar is stored, or the provider has none.
+    Of an asset that is seldom traded that is a day of open time. All else is ASKED: its bar is stored, or
+    the provider has none.
     """
     if start_ms >= end_ms:
         return []
     misplaced = f"{plural(len(answer.misplaced_ms), 'element')} of the answer came for another time or ticker"
     faulty = set(map(floor_to_bar, answer.faulty_ms))
     odd = _within(sorted(faulty.union(map(floor_to_bar, answer.misplaced_ms))), start_ms, end_ms)
-    gaps = _Gaps(market, answer.unplaced, before, start_ms, end_ms, now_ms, is_whole)
+    is_thin = _is_thin(market, answer.bars, start_ms, end_ms)
+    gaps = _Gaps(market, answer.unplaced, before, start_ms, end_ms, now_ms, is_whole, is_thin)
     failed = [
         interval
         for from_ms, to_ms in _gaps_of(answer, odd, start_ms, end_ms)
@@ -457,6 +477,15 @@ def coverage_of(
     ]
     failed = record((), failed)  # neighbours that failed alike are one
     return _with_the_rest_asked(failed, start_ms, end_ms, now_ms)
+
+
+def _is_thin(market: Market, bars: Sequence[Bar], start_ms: int, end_ms: int) -> bool:
+    """Return whether an answer shows an asset that is seldom traded, in a market that has such ones: it fills
+    less than half of the open time."""
+    if market not in THIN_MARKETS:
+        return False
+    filled = {floor_to_bar(bar.t_ms) for bar in bars}
+    return len(filled) * BAR_MS * 2 < open_ms_between(market, start_ms, end_ms)
 
 
 def _within(moments_ms: Sequence[int], start_ms: int, end_ms: int) -> Sequence[int]:
@@ -527,6 +556,7 @@ class _Gaps(NamedTuple):
     end_ms: int
     now_ms: int
     is_whole: bool
+    is_thin: bool
 
     def failed(self, from_ms: int, to_ms: int) -> list[CoveredInterval]:
         """Return the parts of a gap for which the provider has to be asked again."""
@@ -538,7 +568,8 @@ class _Gaps(NamedTuple):
         if self.unplaced:
             error = f"{plural(self.unplaced, 'element')} of the answer could not be placed"
             return [CoveredInterval(from_ms, to_ms, IntervalState.FAILED, self.now_ms, error)]
-        if not (open_ms > GAP_MS if self._is_within(from_ms, to_ms) else open_ms >= EMPTY_MS):
+        is_short = not self.is_thin and self._is_within(from_ms, to_ms)
+        if not (open_ms > GAP_MS if is_short else open_ms >= EMPTY_MS):
             return []
         return [
             _failed(at_ms, piece.end_ms, self.now_ms, IntervalFault.UNCONFIRMED)

@@ -41,6 +41,8 @@ class Endpoint(ABC, Generic[AnyCall]):
     """Whether one call serves several assets."""
     shows_today: ClassVar[bool] = False
     """Whether the endpoint is known to answer once data of the running day was seen."""
+    restricts: ClassVar[Restriction | None] = None
+    """What the plan lacks of a class that a good answer refuses; None if no answer does."""
 
     @abstractmethod
     def describe(self, call: AnyCall) -> str:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from assetbatch.domain.calls import SnapshotCall
 from assetbatch.domain.entitlements import Restriction
 from assetbatch.domain.formatting import plural
+from assetbatch.domain.refusals import RefusalKind
+from assetbatch.refresh.endpoints.endpoint import ShownRestriction
 from assetbatch.refresh.endpoints.prices import PricesEndpoint, symbols_by_ticker
 
 if TYPE_CHECKING:
@@ -20,6 +22,12 @@ class SnapshotEndpoint(PricesEndpoint[SnapshotCall]):
 
     shows_today = True
     restricts = Restriction.SNAPSHOT
+
+    def restriction(self, call: SnapshotCall, kind: RefusalKind, now_ms: int) -> ShownRestriction | None:
+        """Return the restriction of the endpoint. Of a call for several products it is that of such calls:
+        nothing shows which of the products is refused."""
+        shown = super().restriction(call, kind, now_ms)
+        return ShownRestriction(Restriction.MIXED_SNAPSHOT) if shown and call.is_mixed else shown
 
     def describe(self, call: SnapshotCall) -> str:
         """Return the call in words."""

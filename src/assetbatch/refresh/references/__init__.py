@@ -8,21 +8,33 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from assetbatch.domain.models import StoredAsset
+from assetbatch.domain.queueing import Lane
 from assetbatch.domain.references import Reference, ReferenceKind, parse_reference
+from assetbatch.refresh.references.days import DaysHandler
 from assetbatch.refresh.references.handler import ReferenceHandler
 from assetbatch.refresh.references.holidays import HolidaysHandler
+from assetbatch.refresh.references.listing import FormerHandler, ListingHandler, RenamesHandler
+from assetbatch.refresh.references.tickers import TickersHandler
 
 if TYPE_CHECKING:
     from assetbatch.services import Services
 
-HANDLERS: Mapping[ReferenceKind, ReferenceHandler[Any]] = {ReferenceKind.HOLIDAYS: HolidaysHandler()}
+HANDLERS: Mapping[ReferenceKind, ReferenceHandler[Any]] = {
+    ReferenceKind.HOLIDAYS: HolidaysHandler(),
+    ReferenceKind.LISTING: ListingHandler(),
+    ReferenceKind.FORMER: FormerHandler(),
+    ReferenceKind.RENAMES: RenamesHandler(),
+    ReferenceKind.TICKERS: TickersHandler(),
+    ReferenceKind.DAYS: DaysHandler(),
+}
 """The handler of each kind. Where several kinds are due, the first one here is asked for first."""
 
 
-def due_references(services: Services, now_ms: int) -> list[Reference]:
+def due_references(services: Services, stored: Mapping[str, StoredAsset], now_ms: int) -> list[Reference]:
     """Return the reference data that are to be asked for. Raise RedisError or DatabaseError."""
     asked = services.reference_store.load()
-    return [found for handler in HANDLERS.values() for found in handler.due(services, asked, now_ms)]
+    return [found for handler in HANDLERS.values() for found in handler.due(services, stored, asked, now_ms)]
 
 
 def wanted_references(services: Services, ids: Iterable[str]) -> tuple[list[Reference], list[str]]:
@@ -37,6 +49,11 @@ def wanted_references(services: Services, ids: Iterable[str]) -> tuple[list[Refe
         else:
             gone.append(item_id)
     return wanted, gone
+
+
+def lane_of(reference: Reference) -> Lane:
+    """Return where a call waits."""
+    return HANDLERS[reference.kind].lane
 
 
 def describe_reference(reference: Reference) -> str:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Generic, NamedTuple, TypeVar
 
+from assetbatch.domain.models import StoredAsset
+from assetbatch.domain.queueing import Lane
 from assetbatch.domain.references import Asked, Reference
 
 if TYPE_CHECKING:
@@ -26,10 +28,21 @@ class Stored(NamedTuple):
 class ReferenceHandler(ABC, Generic[Answer]):
     """One kind of reference data. An object has no state, and serves all calls of its kind."""
 
+    lane: ClassVar[Lane] = Lane.BARS
+    """Where its calls wait: after all prices, and before pages of the past, some of which they make
+    needless."""
+
     @abstractmethod
-    def due(self, services: Services, asked: Mapping[str, Asked], now_ms: int) -> Sequence[Reference]:
-        """Return the calls that are due. `asked` is what was remembered, by name. It is called with each
-        `enqueue-secondary`, so it asks a server only where something is wanted at all."""
+    def due(
+        self,
+        services: Services,
+        stored: Mapping[str, StoredAsset],
+        asked: Mapping[str, Asked],
+        now_ms: int,
+    ) -> Sequence[Reference]:
+        """Return the calls that are due. `stored` is what is stored of the assets that are registered, and
+        `asked` what was remembered, by name. It is called with each `enqueue-secondary`, so it asks a server
+        only where something is wanted at all."""
 
     @abstractmethod
     def is_wanted(self, services: Services, reference: Reference) -> bool:
@@ -54,10 +67,15 @@ class ReferenceHandler(ABC, Generic[Answer]):
     def take_refusal(
         self, _services: Services, _reference: Reference, _refusal: Refusal, _now_ms: int
     ) -> Stored | None:
-        """Return what a refusal brings that is an answer for this kind; None if it is none."""
+        """Return what a refusal brings that is an answer for this kind; None if it is none. A refusal by the
+        plan comes again for each call of its name, without a call, as long as it is believed."""
         return None
+
+    def asked_as(self, reference: Reference) -> str:
+        """Return the name under which it is remembered what was asked and refused."""
+        return reference.name
 
     def remember(self, services: Services, reference: Reference, asked: Asked) -> None:
         """Remember that it was asked for. A page that is not the last one is not remembered. Raise
         DatabaseError or RedisError."""
-        services.reference_store.remember(reference.name, asked)
+        services.reference_store.remember(self.asked_as(reference), asked)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from assetbatch.domain.formatting import plural
 from assetbatch.domain.market_hours import day_of, set_listed_days
+from assetbatch.domain.models import StoredAsset
 from assetbatch.domain.nyse import learn
 from assetbatch.domain.references import Asked, Reference, ReferenceKind, is_due
 from assetbatch.domain.units import DAY_MS
@@ -26,7 +27,13 @@ HOLIDAYS = Reference(ReferenceKind.HOLIDAYS)
 class HolidaysHandler(ReferenceHandler["ListedDays"]):
     """What the provider lists is laid over the computed days, in all processes of an installation."""
 
-    def due(self, services: Services, asked: Mapping[str, Asked], now_ms: int) -> Sequence[Reference]:
+    def due(
+        self,
+        services: Services,
+        _stored: Mapping[str, StoredAsset],
+        asked: Mapping[str, Asked],
+        now_ms: int,
+    ) -> Sequence[Reference]:
         """Return the list, if an asset follows the exchange and the last answer is a week old."""
         is_wanted = self.is_wanted(services, HOLIDAYS)
         return [HOLIDAYS] if is_wanted and is_due(asked.get(HOLIDAYS.name), EVERY_MS, now_ms) else []

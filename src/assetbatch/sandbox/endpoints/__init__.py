@@ -13,13 +13,19 @@ from assetbatch.sandbox.endpoints import (
     bars,
     conversion,
     grouped_day,
+    grouped_stocks,
     holidays,
+    index_snapshot,
     last_quote,
     last_trade,
     market_snapshot,
     market_status,
     previous_day,
     snapshot,
+    splits,
+    stock_snapshot,
+    ticker_details,
+    ticker_events,
     tickers,
 )
 from assetbatch.sandbox.market_data import MarketData
@@ -28,8 +34,9 @@ from assetbatch.sandbox.responses import Refusal, Request, SandboxResponse, unkn
 ENDPOINTS: dict[re.Pattern[str], Callable[..., SandboxResponse]] = {
     re.compile(module.PATH): module.respond
     for module in (
-        snapshot, market_snapshot, bars, previous_day, grouped_day, market_status, holidays, last_quote,
-        last_trade, conversion, tickers,
+        snapshot, market_snapshot, bars, previous_day, grouped_day, grouped_stocks, market_status, holidays,
+        last_quote, last_trade, conversion, tickers, ticker_details, ticker_events, splits,
+        stock_snapshot, index_snapshot,
     )
 }  # fmt: skip
 

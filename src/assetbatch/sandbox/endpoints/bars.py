@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Any
 from urllib.parse import quote
 
-from assetbatch.sandbox.market_data import MarketData, aggregates, bar, kind_of
+from assetbatch.domain.units import HOUR_MS
+from assetbatch.sandbox.bars import Bar, merge
+from assetbatch.sandbox.market_data import (
+    MarketData,
+    adjusted,
+    adjusted_row,
+    aggregates,
+    bar,
+    is_adjusted,
+    kind_of,
+)
 from assetbatch.sandbox.parameters import integer, is_descending, moment, with_cursor
 from assetbatch.sandbox.responses import EMPTY_PAGE, Request, SandboxResponse, bad_request, cursor_url
 from assetbatch.sandbox.spans import CALENDAR_UNITS, FIXED_UNITS, Span, read_page
+from assetbatch.sandbox.universe import Instrument
 
 PATH = r"/v2/aggs/ticker/([^/]+)/range/([^/]+)/([^/]+)/([^/]+)/([^/]+)"
 
@@ -27,17 +39,18 @@ def respond(
     query = with_cursor(request)
     descending = is_descending(request, query, "sort")
     limit = integer(request, query, "limit", 5_000, 1, 50_000)
-    data.check_range(request, from_ms, to_ms, intraday=timespan in FIXED_UNITS)
-    data.check_kind(request, kind_of(ticker))
+    kind = kind_of(ticker)
+    data.check_range(request, kind, from_ms, to_ms, intraday=timespan in FIXED_UNITS)
+    product = data.check_ticker(request, ticker)
     instrument = data.instruments.get(ticker)
     if instrument is None or query.get("page") == EMPTY_PAGE:
-        return aggregates(request, [], 0, {"ticker": ticker})
+        return aggregates(request, [], 0, {"ticker": ticker}, query=query, kind=kind)
     page = read_page(
         data.source,
         instrument,
         span,
         (from_ms, to_ms),
-        request.now_ms,
+        product.seen_ms(request.now_ms),
         limit,
         descending=descending,
         counting=data.counting,
@@ -47,8 +60,36 @@ def respond(
         bounds = (start, str(page.rest_ms)) if descending else (str(page.rest_ms), end)
         path = "/".join(("/v2/aggs/ticker", quote(ticker), "range", multiplier, timespan, *bounds))
         order = "desc" if descending else "asc"
-        more["next_url"] = cursor_url(request.base_url, path, {"limit": limit, "sort": order})
-    return aggregates(request, [bar(instrument, row) for row in page.rows], page.base, more)
+        raw = {} if is_adjusted(query) else {"adjusted": "false"}
+        cursor = {"limit": limit, "sort": order, **(raw if kind == "stocks" else {})}
+        more["next_url"] = cursor_url(request.base_url, path, cursor)
+    adjusted_ms = request.now_ms if is_adjusted(query) else None
+    found = [_bar(data, instrument, span, one, adjusted_ms) for one in page.bars]
+    return aggregates(
+        request, found, page.base, more, query=query, kind=kind, is_delayed=product.delay_ms > 0
+    )
+
+
+def _bar(
+    data: MarketData, instrument: Instrument, span: Span, one: Bar, adjusted_ms: int | None
+) -> dict[str, Any]:
+    """Return a bar of the response, after the splits up to `adjusted_ms` (None: raw)."""
+    listing, row = instrument.listing, one.row
+    if listing is None:
+        return bar(instrument, row)
+    # Days of stocks start at New York's midnight, those of indices an hour later.
+    start_ms = row[0] + (HOUR_MS if instrument.kind == "indices" and span.unit in CALENDAR_UNITS else 0)
+    if adjusted_ms is None or not listing.splits:
+        return bar(instrument, row, start_ms)
+    factor = listing.adjusting_factor(one.first_ms, adjusted_ms)
+    if factor == listing.adjusting_factor(one.last_ms, adjusted_ms):
+        found = bar(instrument, row, start_ms)
+        return found if factor == 1 else adjusted(found, factor)
+    # A split within the bar: each day by its own factor.
+    grain_ms = data.source.grain_ms(instrument, span.fixed_ms)
+    rows = data.source.rows(instrument, grain_ms, row[0], span.next(row[0]), adjusted_ms)
+    days = [adjusted_row(each, listing.adjusting_factor(each[0], adjusted_ms)) for each in rows]
+    return bar(instrument, merge(days, row[0]), start_ms)
 
 
 def _span(request: Request, multiplier: str, timespan: str) -> Span:

@@ -16,7 +16,7 @@ def respond(data: MarketData, request: Request, kind: str, day_text: str) -> San
     """Return the bar of each ticker with data on that day."""
     asked = day(request, "date", day_text)
     start_ms, end_ms = start_of_day(asked), start_of_day(asked + timedelta(days=1))
-    data.check_range(request, start_ms, end_ms - 1, intraday=False)
+    data.check_range(request, kind, start_ms, end_ms - 1, intraday=False)
     data.check_kind(request, kind)
     # Recorded responses stamp forex with the end of the UTC day and crypto within the day.
     stamp_ms = end_of_utc_day(start_ms) if kind == "fx" else start_ms

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from assetbatch.domain.asset_classes import Market
-from assetbatch.domain.market_hours import day_of, from_ms, is_open, new_york_zone, sessions
+from assetbatch.domain.market_hours import from_ms, is_open, new_york_zone
 from assetbatch.sandbox.market_data import MarketData
 from assetbatch.sandbox.responses import Request, SandboxResponse
 
 PATH = r"/v1/marketstatus/now"
 
 
-def respond(_data: MarketData, request: Request) -> SandboxResponse:
+def respond(data: MarketData, request: Request) -> SandboxResponse:
     """Return the state of the markets."""
     now_ms = request.now_ms
-    is_session = is_open(Market.STOCK, now_ms)
-    is_extended = is_open(Market.STOCK_EXTENDED, now_ms) and not is_session
-    early = is_extended and now_ms < sessions(Market.STOCK, day_of(now_ms))[0][0]
-    stocks = "open" if is_session else "extended-hours" if is_extended else "closed"
+    status = data.calendar.status(now_ms)
+    early = status == "early_trading"
+    stocks = "extended-hours" if status in ("early_trading", "late_trading") else status
     body = {
-        "afterHours": is_extended and not early,
+        "afterHours": status == "late_trading",
         "currencies": {
             "crypto": "open",
             "fx": "open" if is_open(Market.FOREX, now_ms) else "closed",

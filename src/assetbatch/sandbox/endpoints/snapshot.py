@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from assetbatch.domain.asset_classes import Market
-from assetbatch.domain.market_hours import is_open
+from assetbatch.domain.market_hours import day_of, is_open
 from assetbatch.sandbox.bars import Row
 from assetbatch.sandbox.market_data import MS_TO_NS, MarketData, price, volume
 from assetbatch.sandbox.parameters import choice, integer, page_of_tickers, with_cursor, within
 from assetbatch.sandbox.responses import Request, SandboxResponse, bad_request, ok
+from assetbatch.sandbox.stock_snapshots import universal
 from assetbatch.sandbox.universe import Instrument
 
 PATH = r"/v3/snapshot"
@@ -17,29 +19,38 @@ PATH = r"/v3/snapshot"
 
 def respond(data: MarketData, request: Request) -> SandboxResponse:
     """Return one page of snapshots, 10 unless `limit` says otherwise."""
-    data.check_realtime(request)
+    data.check_any_realtime(request)
     query = with_cursor(request)
     limit = integer(request, query, "limit", 10, 1, 250)
     choice(request, query, "sort", ("ticker",), "ticker")
     kind = choice(request, query, "type", ("stocks", "options", "crypto", "fx", "indices"), "")
-    tickers = data.tickers
     if asked := query.get("ticker.any_of"):
         tickers = sorted(set(filter(None, asked.split(","))))
         if len(tickers) > 250:
             raise bad_request(request, "ticker.any_of holds more than 250 tickers.")
+    else:
+        tickers = data.tickers_on(day_of(request.now_ms))
     chosen = within(tickers, query)
     if kind:
         chosen = [one for one in chosen if one in data.instruments and data.instruments[one].kind == kind]
     page, more = page_of_tickers(request, query, chosen, limit)
-    return ok(request, {"results": [_entry(data, ticker, request.now_ms) for ticker in page], **more})
+    return ok(request, {"results": [entry_of(data, ticker, request.now_ms) for ticker in page], **more})
 
 
-def _entry(data: MarketData, ticker: str, now_ms: int) -> dict[str, Any]:
+def entry_of(
+    data: MarketData, ticker: str, now_ms: int, kinds: Sequence[str] = ("fx", "crypto", "stocks", "indices")
+) -> dict[str, Any]:
+    """Return the snapshot of a ticker of some classes, or its error."""
     instrument = data.instruments.get(ticker)
-    if instrument is None:
+    listing = instrument.listing if instrument else None
+    is_gone = listing is not None and not listing.is_traded(day_of(now_ms))
+    if instrument is None or instrument.kind not in kinds or is_gone:
         return {"ticker": ticker, "error": "NOT_FOUND", "message": "Ticker not found."}
-    if instrument.kind not in data.plan.kinds:
+    product = data.plan.product(instrument.kind)
+    if product is None or not product.realtime or not product.has(ticker):
         return {"ticker": ticker, "error": "NOT_ENTITLED", "message": "Not entitled to this ticker."}
+    if listing is not None:
+        return universal(data, instrument, product, now_ms)
     session = _session(instrument, data.today(instrument, now_ms), data.previous_day(instrument, now_ms))
     entry = {
         "ticker": ticker,

@@ -22,11 +22,17 @@ local function waits(r, rank)
   return r ~= nil and r.token == '' and r.rank == rank
 end
 
+-- Return the beginning "rank:attempts:enqueued_us" of the record of such work; nil for anything else.
+local function waiting_head(text, rank)
+  local head = string.match(text or '', '^([0-5]:%d+:%d+):$')
+  return head and string.byte(head) - string.byte('0') == rank and head or nil
+end
+
 -- Put an item at its place in its lane.
 local function put_in_lane(q, id, r)
   r.token, r.started = '', false
   write_record(q, id, r)
-  redis.call('ZADD', q.waiting[r.rank], whole(r.enqueued_us), id)
+  redis.call('ZADD', q.waiting[r.rank], r.enqueued_us, id)
 end
 
 -- Return the enqueued_us of a new item: this moment, or just after the last one.
@@ -37,7 +43,7 @@ end
 -- Insert a new item at the end of its lane. Return its enqueued_us.
 local function insert(q, id, rank, now_us, last_enqueued_us)
   local enqueued_us = next_enqueued_us(now_us, last_enqueued_us)
-  put_in_lane(q, id, { rank = rank, attempts = 0, enqueued_us = enqueued_us })
+  put_in_lane(q, id, { rank = rank, attempts = 0, enqueued_us = whole(enqueued_us) })
   return enqueued_us
 end
 

@@ -4,7 +4,7 @@
 local function move_to_dead(q, id, r, now, reason, retry)
   delete_record(q, id)
   redis.call('ZADD', q.dead, whole(now), id)
-  redis.call('HSET', q.dead_items, id, r.rank .. ':' .. r.attempts .. ':' .. whole(r.enqueued_us) .. ':' .. reason)
+  redis.call('HSET', q.dead_items, id, r.rank .. ':' .. r.attempts .. ':' .. r.enqueued_us .. ':' .. reason)
   local surplus = redis.call('ZCARD', q.dead) - retry.dead_letters_kept
   if surplus > 0 then
     for _, old in ipairs(redis.call('ZRANGE', q.dead, 0, surplus - 1)) do

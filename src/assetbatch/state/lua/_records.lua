@@ -1,14 +1,15 @@
 -- The records of items: what `items` holds of each. See _queue.lua.
 
--- Return nil for a record that is missing or cannot be read. `head` is what it says besides the lease, as text.
+-- Return nil for a record that is missing or cannot be read. enqueued_us stays text, since it is only copied: to make a
+-- number of it and a text again takes as long as the rest.
 local function parse_record(text)
-  local head, rank, attempts, enqueued_us, token, life, mark =
-    string.match(text or '', '^(([0-5]):(%d+):(%d+)):([^:]*):?(%d*):?(%l*)$')
+  local rank, attempts, enqueued_us, token, life, mark =
+    string.match(text or '', '^([0-5]):(%d+):(%d+):([^:]*):?(%d*):?(%l*)$')
   if not rank then
     return nil
   end
   return {
-    head = head, rank = tonumber(rank), attempts = tonumber(attempts), enqueued_us = tonumber(enqueued_us),
+    rank = tonumber(rank), attempts = tonumber(attempts), enqueued_us = enqueued_us,
     token = token, life = tonumber(life), started = mark == 'started',
   }
 end
@@ -18,12 +19,15 @@ local function holds(r, token)
   return r ~= nil and token ~= '' and r.token == token
 end
 
+-- Return the token in the text of a record, which is all that some need of it; nil where it is not leased.
+local function holder_of(text)
+  return string.match(text or '', '^[0-5]:%d+:%d+:([^:]+)')
+end
+
+-- Return the text of a record. Its numbers have less than 14 digits.
 local function record_text(r)
-  local text = r.rank .. ':' .. r.attempts .. ':' .. whole(r.enqueued_us) .. ':' .. r.token
-  if r.token ~= '' and r.life then
-    text = text .. ':' .. whole(r.life)
-  end
-  return text .. (r.started and ':started' or '')
+  return r.rank .. ':' .. r.attempts .. ':' .. r.enqueued_us .. ':' .. r.token
+    .. (r.token ~= '' and r.life and ':' .. r.life or '') .. (r.started and ':started' or '')
 end
 
 local function read_record(q, id)

@@ -2,7 +2,6 @@
 -- KEYS: items, critical, high, medium, low, bars, history, leased, delayed, dead, dead_items, errors
 -- ARGV: ids
 -- Returns: a letter per id: c cancelled, l leased, u not in the queue
---@include _clock.lua
 --@include _queue.lua
 --@include _records.lua
 local q = queue_keys(KEYS, 1)

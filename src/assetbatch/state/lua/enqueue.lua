@@ -33,10 +33,11 @@ end
 local function add(id, rank)
   last_us = next_enqueued_us(now_us, last_us)
   size = size + 1
+  local enqueued_us = whole(last_us)
   new_records[#new_records + 1] = id
-  new_records[#new_records + 1] = record_text({ rank = rank, attempts = 0, enqueued_us = last_us, token = '' })
+  new_records[#new_records + 1] = record_text({ rank = rank, attempts = 0, enqueued_us = enqueued_us, token = '' })
   local places = new_places[rank] or {}
-  places[#places + 1], places[#places + 2] = whole(last_us), id
+  places[#places + 1], places[#places + 2] = enqueued_us, id
   new_places[rank] = places
 end
 

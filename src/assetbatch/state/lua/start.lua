@@ -8,7 +8,7 @@
 --@include _records.lua
 local q = queue_keys(KEYS, 1)
 local options, token, ids = cmsgpack.unpack(ARGV[1]), ARGV[2], cmsgpack.unpack(ARGV[3])
-local lease_ends = whole(clock_ms(options) + options.lease_ms)
+local lease_ends, life = whole(clock_ms(options) + options.lease_ms), whole(options.lease_ms)
 local lost, records, renewed = {}, {}, {}
 for i, text in ipairs(redis.call('HMGET', q.items, unpack(ids))) do
   local r = parse_record(text)
@@ -18,7 +18,7 @@ for i, text in ipairs(redis.call('HMGET', q.items, unpack(ids))) do
     if not r.started then
       r.attempts, r.started = r.attempts + 1, true
     end
-    r.life = options.lease_ms
+    r.life = life
     records[#records + 1], records[#records + 2] = ids[i], record_text(r)
     renewed[#renewed + 1], renewed[#renewed + 2] = lease_ends, ids[i]
   end

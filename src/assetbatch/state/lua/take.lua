@@ -5,7 +5,7 @@
 --       reply (string of this take), and with a window its seven keys (see _window.lua)
 -- ARGV: options { now_ms, lease_ms, retry (see _queue.lua), window: its options (see _window.lua; absent: no slot is
 --       asked for) }, token (also the call id), maximum number of items, maximum number of them of bars and history
--- Returns: {'taken', now (ms), JSON array: id, "rank:attempts:enqueued_us", id, …};
+-- Returns: {'taken', now (ms), JSON array of the ids, JSON array of "rank:attempts:enqueued_us" of each};
 --          {'empty', moment (ms) of the next retry or '0'};
 --          {'denied', moment (ms) to come back at, reason, now (ms)}; {'unknown'} where the window's log may be lost
 -- The same token asked again within a minute gets the same answer: a reply may get lost.
@@ -79,16 +79,18 @@ local function choose()
     scores[rank] = enqueued_us and effective_score(rank, enqueued[rank])
   end
 
+  local filled = {} -- the ranks of the lanes in which anything waits
   for rank = 0, LAST_RANK do
     lanes[rank] = redis.call('ZRANGE', q.waiting[rank], 0, want - 1, 'WITHSCORES')
     first[rank] = 1
     look_at_first(rank)
+    filled[#filled + 1] = scores[rank] and rank
   end
   local ids, ranks, alone = {}, {}, 0
   while #ids < want do
     -- The lane whose first item has the lowest score; of two equal scores the item that has waited longer.
     local best
-    for rank = 0, LAST_RANK do
+    for _, rank in ipairs(filled) do
       local score = scores[rank]
       if score and (rank < FIRST_ALONE or alone < want_alone)
         and (not best or score < scores[best] or score == scores[best] and enqueued[rank] < enqueued[best]) then
@@ -106,15 +108,14 @@ local function choose()
   return ids, ranks
 end
 
--- Return the records of what waits in these lanes; nil where one of them is no work.
-local function records_of(ids, ranks)
+-- Return the beginnings of the records of what waits in these lanes; nil where one of them is no work.
+local function heads_of(ids, ranks)
   local found = {}
   for i, text in ipairs(redis.call('HMGET', q.items, unpack(ids))) do
-    local r = parse_record(text)
-    if not waits(r, ranks[i]) then
+    found[i] = waiting_head(text, ranks[i])
+    if not found[i] then
       return nil
     end
-    found[i] = r
   end
   return found
 end
@@ -125,11 +126,10 @@ local function clear_lanes()
     local ids = redis.call('ZRANGE', q.waiting[rank], 0, CLEARED_AT_ONCE - 1)
     if #ids > 0 then
       for i, text in ipairs(redis.call('HMGET', q.items, unpack(ids))) do
-        local r = parse_record(text)
-        if not r then
+        if not parse_record(text) then
           delete_record(q, ids[i])
         end
-        if not waits(r, rank) then
+        if not waiting_head(text, rank) then
           redis.call('ZREM', q.waiting[rank], ids[i])
         end
       end
@@ -142,20 +142,20 @@ clamp_retries()
 end_leases()
 end_delays()
 local ids, ranks = choose()
-local records = #ids > 0 and records_of(ids, ranks)
+local heads = #ids > 0 and heads_of(ids, ranks)
 for _ = 1, CLEARED_TIMES do
-  if records or #ids == 0 then
+  if heads or #ids == 0 then
     break
   end
   clear_lanes()
   ids, ranks = choose()
-  records = #ids > 0 and records_of(ids, ranks)
+  heads = #ids > 0 and heads_of(ids, ranks)
 end
 if #ids == 0 then
   local due = redis.call('ZRANGE', q.delayed, 0, 0, 'WITHSCORES')
   return { 'empty', due[2] and whole(tonumber(due[2])) or '0' }
 end
-if not records then -- more than one script may clear
+if not heads then -- more than one script may clear
   return { 'empty', whole(now) }
 end
 if options.window then
@@ -170,12 +170,11 @@ end
 
 -- One command per key, not per item: a take of 250 holds up the server for a third of the time.
 local lease, lease_ends = ':' .. token .. ':' .. whole(lease_ms), whole(now + lease_ms)
-local of_lane, texts, leases, taken = {}, {}, {}, {}
-for i, r in ipairs(records) do
+local of_lane, texts, leases = {}, {}, {}
+for i, head in ipairs(heads) do
   local id, rank = ids[i], ranks[i]
-  texts[2 * i - 1], texts[2 * i] = id, r.head .. lease
+  texts[2 * i - 1], texts[2 * i] = id, head .. lease
   leases[2 * i - 1], leases[2 * i] = lease_ends, id
-  taken[2 * i - 1], taken[2 * i] = id, r.head
   of_lane[rank] = of_lane[rank] or {}
   table.insert(of_lane[rank], id)
 end
@@ -184,6 +183,6 @@ for rank, gone in pairs(of_lane) do
 end
 redis.call('HSET', q.items, unpack(texts))
 redis.call('ZADD', q.leased, unpack(leases))
-local answer = { 'taken', whole(now), cjson.encode(taken) }
+local answer = { 'taken', whole(now), cjson.encode(ids), cjson.encode(heads) }
 redis.call('SET', reply_key, cmsgpack.pack(answer), 'PX', 60000)
 return answer

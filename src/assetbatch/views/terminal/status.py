@@ -91,6 +91,8 @@ def headline(health: Health) -> Text:
     text.append(health.status, style=f"bold {colour_of(health.status)}")
     if not health.database_error:
         text.append(f"  {facts.fresh(health.assets)}")
+        if by_product := facts.fresh_by_product(health.assets):
+            text.append(f" ({by_product})", style="dim")
     text.append(f"  {_minute(health.checked_at)}", style="dim")
     if health.plan["simulated"]:
         text.append("  (sandbox: simulated prices)", style="dim")
@@ -169,21 +171,21 @@ def room_for(assets: Sequence[AssetHealth], width: int) -> Room:
 def _assets(assets: Sequence[AssetHealth], width: int, rows: int) -> Table:
     room = room_for(assets, width)
     table = assets_table(room)
+    are_several = len(facts.products(assets)) > 1
     for priority in AssetPriority:
-        members = [asset for asset in assets if asset.priority is priority]
-        if not members:
-            continue
-        table.add_row(Text(priority.value, style="dim"))
-        if len(assets) <= rows or priority is AssetPriority.CRITICAL:
-            shown, summed = members, Counter[AssetState]()
-        else:
-            shown, summed = _summed_up(members)
-        for asset in shown:
-            table.add_row(*cells_of(asset, room))
-        for left, count in summed.items():
-            words = Text(left.label, style=colour_of(left))
-            between = len(COLUMNS) - 2 + bool(room.name)
-            table.add_row(Text(f"{count} more", style="dim"), *[""] * between, words)
+        of_priority = facts.products(asset for asset in assets if asset.priority is priority)
+        for product, members in of_priority.items():
+            table.add_row(Text(f"{priority} {product}" if are_several else priority.value, style="dim"))
+            if len(assets) <= rows or priority is AssetPriority.CRITICAL:
+                shown, summed = members, Counter[AssetState]()
+            else:
+                shown, summed = _summed_up(members)
+            for asset in shown:
+                table.add_row(*cells_of(asset, room))
+            for left, count in summed.items():
+                words = Text(left.label, style=colour_of(left))
+                between = len(COLUMNS) - 2 + bool(room.name)
+                table.add_row(Text(f"{count} more", style="dim"), *[""] * between, words)
     return table
 
 

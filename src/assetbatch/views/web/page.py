@@ -71,7 +71,7 @@ _HOURS_IN_WORDS = {
 
 _GRAVITY = (
     *(AssetState.FAILED, AssetState.NOT_FOUND, AssetState.NO_DATA, AssetState.NOT_ENTITLED),
-    *(AssetState.STALE, AssetState.NEVER, AssetState.DUE, AssetState.FRESH),
+    *(AssetState.STALE, AssetState.NEVER, AssetState.DUE, AssetState.FRESH, AssetState.DELISTED),
 )
 """The order of states in which the table is sorted, the gravest first."""
 
@@ -227,7 +227,8 @@ def _resource(name: str) -> str:
 
 
 def _fresh(assets: Sequence[AssetHealth]) -> str:
-    return facts.fresh(assets)
+    by_product = facts.fresh_by_product(assets)
+    return f"{facts.fresh(assets)} ({by_product})" if by_product else facts.fresh(assets)
 
 
 # --- what needs attention ---
@@ -334,7 +335,7 @@ def _letters(health: Health, beside: Beside) -> str:
 def _tiles(health: Health) -> str:
     """Return the figures that matter most, each in a tile."""
     limit, waiting = health.plan["limit"], health.queue
-    known, fresh = health.assets, sum(asset.state.is_well for asset in health.assets)
+    known, fresh = health.assets, sum(asset.state.is_fresh for asset in health.assets)
     tiles = []
     if known:
         tiles.append(("fresh", f"{fresh:,} of {len(known):,}", _not_well(known)))
@@ -479,7 +480,7 @@ def _name(asset: AssetHealth) -> str:
 
 
 def _why(asset: AssetHealth) -> str:
-    words = asset.error or (asset.reason if not asset.state.is_well else "")
+    words = asset.error or (asset.reason if not asset.state.is_fresh else "")
     return f'<p class="soft">{escape(words)}</p>' if words else ""
 
 

@@ -1,0 +1,144 @@
+"""Splits of stocks: what the provider's list changes of what is known, and which splits a price answers for.
+
+Bars are stored as they were traded. The adjusted views multiply them by the applied splits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import date, timedelta
+from enum import StrEnum
+from math import isclose, log
+from typing import NamedTuple
+
+import msgspec
+
+BACK = timedelta(days=7)
+"""How far back the splits of the whole market are asked for again: the list is corrected afterwards."""
+
+AHEAD = timedelta(days=14)
+"""How far ahead they are asked for."""
+
+TICKERS_A_CALL = 250
+"""Maximum number of tickers in one request for the history of their splits."""
+
+FITS_WITHIN = 1.8
+"""By which factor the first price after a split may differ from the one that the split lets expect."""
+
+TOLD_FROM = 1.2
+"""The least ratio of a split that two prices can tell from no split."""
+
+
+class SplitKind(StrEnum):
+    """What a split is, as the provider says it."""
+
+    FORWARD = "forward_split"
+    REVERSE = "reverse_split"
+    STOCK_DIVIDEND = "stock_dividend"
+
+
+class SplitState(StrEnum):
+    """Whether a split counts."""
+
+    APPLIED = "applied"
+    CONFLICT = "conflict"
+    """The provider lists several for one day, and they differ: none counts."""
+    WITHDRAWN = "withdrawn"
+    """The provider does not list it any more."""
+
+
+class Split(msgspec.Struct, frozen=True):
+    """From `execution_date` on, `split_from` old shares are `split_to` new ones."""
+
+    execution_date: date
+    split_from: float
+    split_to: float
+    kind: SplitKind
+
+    @property
+    def price_factor(self) -> float:
+        """What a price of the days before is multiplied by."""
+        return self.split_from / self.split_to
+
+    def is_like(self, other: Split) -> bool:
+        """Return whether two splits of one day say the same: 1 to 2 is 2 to 4."""
+        return isclose(self.split_from * other.split_to, other.split_from * self.split_to, rel_tol=1e-9)
+
+
+class KnownSplit(msgspec.Struct, frozen=True):
+    """A split as it is stored."""
+
+    split: Split
+    state: SplitState
+
+
+class Listed(NamedTuple):
+    """The rows of one ticker in an answer, and the days of its rows that are of no use."""
+
+    splits: Sequence[Split] = ()
+    useless: Collection[date] = ()
+
+
+class Days(NamedTuple):
+    """The execution dates that an answer is right about, both inclusive."""
+
+    first: date
+    last: date
+
+    def __contains__(self, day: object) -> bool:
+        """Return whether a day is one of them."""
+        return isinstance(day, date) and self.first <= day <= self.last
+
+
+def days_of_the_market(today: date, answered_on: date | None) -> Days:
+    """Return the days for which the splits of the whole market are asked, by the New York day of today and of
+    the last answer.
+
+    After a pause of the program the days since the last answer are asked for too.
+    """
+    return Days(min(today, answered_on or today) - BACK, today + AHEAD)
+
+
+def learn(known: Mapping[date, KnownSplit], listed: Listed, asked: Days | None) -> list[KnownSplit]:
+    """Return the rows of one ticker that an answer changes, ascending.
+
+    `asked` are the days of which the answer has every row; None if it may lack some. What it does not list
+    of them is withdrawn. A row of no use withdraws nothing: the provider has something for that day.
+    """
+    by_day: dict[date, list[Split]] = {}
+    for split in sorted(listed.splits, key=lambda one: (one.execution_date, one.split_from, one.split_to)):
+        by_day.setdefault(split.execution_date, []).append(split)
+    found = {day: _judged(some, known.get(day)) for day, some in by_day.items()}
+    for day, old in known.items():
+        if asked and day in asked and day not in found and day not in listed.useless:
+            found[day] = KnownSplit(old.split, SplitState.WITHDRAWN)
+    return [found[day] for day in sorted(found) if found[day] != known.get(day)]
+
+
+def _judged(some: Sequence[Split], old: KnownSplit | None) -> KnownSplit:
+    """Return what the rows of one day amount to. What is known keeps its numbers where they still hold."""
+    same = [split for split in some if old and split.is_like(old.split) and split.kind == old.split.kind]
+    split = old.split if old and same else some[0]
+    if all(split.is_like(other) for other in some):
+        return KnownSplit(split, SplitState.APPLIED)
+    return KnownSplit(split, SplitState.CONFLICT)
+
+
+def fits(split: Split, close_before: float, open_after: float) -> bool:
+    """Return whether a split explains the last price before it and the first price since.
+
+    The first price since may be off by less than `FITS_WITHIN`: a night moves prices too. A ratio of at least
+    `TOLD_FROM` must also explain it better than no split does, else the day is wrong.
+    """
+    off = abs(log(open_after / close_before) - log(split.price_factor))
+    if off >= log(FITS_WITHIN):
+        return False
+    is_told = abs(log(split.price_factor)) >= log(TOLD_FROM)
+    return not is_told or off <= abs(log(open_after / close_before))
+
+
+def requests(tickers: Iterable[str]) -> Iterator[list[str]]:
+    """Yield the tickers of each request for the history of their splits."""
+    some = sorted(tickers)
+    for at in range(0, len(some), TICKERS_A_CALL):
+        yield some[at : at + TICKERS_A_CALL]
