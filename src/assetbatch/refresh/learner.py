@@ -54,8 +54,7 @@ class Learner:
             ]
             if shown:
                 newest_ms, asset = max(shown, key=lambda pair: pair[0])
-                by_word = asset.asset_class.has_delayed_plans
-                said = (answer.delayed.get(one.polygon_ticker) for _, one in shown if by_word)
+                said = (answer.delayed.get(one.polygon_ticker) for _, one in shown if answer.delayed)
                 self._saw(
                     asset_type,
                     newest_ms,
