@@ -216,8 +216,8 @@ def _ranges_of(
 
 
 def _pages_of(ranges: list[BarsRange], positions: Mapping[str, int]) -> list[tuple[int, Call]]:
-    """Return one call for all ranges of an asset that end within a page from the first start: no two calls fit
-    one page. Each has the position of its first work."""
+    """Return one call for all ranges of an asset that end within a page from the first start, so that no two
+    calls fit one page. Each has the position of its first work."""
     drafts: list[tuple[int, Call]] = []
     ranges = sorted(ranges, key=lambda found: (found.start_ms, -found.end_ms, positions[found.work[0].id]))
     while ranges:
