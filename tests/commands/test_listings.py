@@ -159,11 +159,12 @@ class TestANewStock:
         assert len(asked(world, "/v3/")) == 1
         assert state(world, "NVDA") is AssetState.FRESH
 
+    @pytest.mark.parametrize("fault", ["not-authorized-200", "status=404"])
     def test_is_kept_without_its_former_tickers_where_they_are_refused(
-        self, of: Any, caplog: pytest.LogCaptureFixture
+        self, of: Any, caplog: pytest.LogCaptureFixture, fault: str
     ) -> None:
         world = of("YOUNG", "AAPL")
-        world.provider.order("not-authorized-200", times=None, path_contains="/vX/")
+        world.provider.order(fault, times=None, path_contains="/vX/")
         start(world)
         assert len(asked(world, "/vX/")) == 1
         found = listing(world, "YOUNG")
@@ -189,6 +190,19 @@ class TestASilentStock:
         clock.at_ms += DAY_MS
         start(world)
         assert [path for path in world.paths[calls:] if "marketstatus" not in path] == []
+
+    def test_that_snapshots_do_not_find_leaves_no_dead_letter(self, of: Any, clock: SetClock) -> None:
+        world = of("AAPL", "DYING", bars="none", plan="starter", limit=None)
+        clock.at_ms -= 8 * HOUR_MS  # the last session is open
+        start(world)
+        clock.at_ms += DAY_MS
+        start(world)
+        with world.services() as services:
+            assert [letter.id for letter in services.queue.dead_letters(9)] == ["DYING"]
+        five_sessions_later(world, clock)
+        assert state(world, "DYING") is AssetState.DELISTED
+        with world.services() as services:
+            assert services.queue.dead_letters(9) == []
 
     @pytest.mark.parametrize("bars", ["5m", "none"])
     def test_that_is_renamed_gets_advice(self, of: Any, clock: SetClock, bars: str) -> None:
