@@ -92,11 +92,16 @@ class Learner:
 
     def saw_day(self, call: GroupedDayCall, answer: PricesAnswer, now_ms: int) -> None:
         """Observe that the provider has the whole market of a day, or that it has nothing of the last day yet
-        on which the market was open. Elements that could not be used may be of that day."""
+        on which the market was open.
+
+        An answer without most of what it was asked for may not be whole. Elements that could not be used may
+        be of that day.
+        """
         asset_type, asset = call.asset_type, call.work[0].asset
         start_ms, end_ms = days_span(call.day, call.day)
         if answer.days:
-            observation = self._known.saw_day(asset_type, end_ms, now_ms)
+            is_whole = 2 * len(answer.prices) >= len(call.work)
+            observation = self._known.saw_day(asset_type, end_ms, now_ms) if is_whole else None
             if observation:
                 self._keep(observation)
             return
