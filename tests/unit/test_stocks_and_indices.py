@@ -16,7 +16,7 @@ from assetbatch.domain.calls import BarsCall, GroupedDayCall, PreviousDayCall, S
 from assetbatch.domain.due import assess
 from assetbatch.domain.entitlements import Entitlements, Restriction, restriction_in_words
 from assetbatch.domain.market_hours import new_york_zone, to_ms
-from assetbatch.domain.models import Bar, CoveredInterval, DayBar, IntervalState, StoredAsset
+from assetbatch.domain.models import Bar, CoveredInterval, DayBar, IntervalState, Price, StoredAsset
 from assetbatch.domain.reasons import Reason
 from assetbatch.domain.refusals import RefusalKind
 from assetbatch.domain.status import Status
@@ -24,7 +24,7 @@ from assetbatch.domain.units import DAY_MS, HOUR_MS, MINUTE_MS
 from assetbatch.domain.work import Work
 from assetbatch.provider.answers import BarsAnswer, PricesAnswer
 from assetbatch.provider.refusals import Refusal
-from assetbatch.refresh.endpoints.bars import bars_findings
+from assetbatch.refresh.endpoints.bars import BarsEndpoint, bars_findings
 from assetbatch.refresh.endpoints.grouped_day import GroupedDayEndpoint
 from assetbatch.refresh.endpoints.prices import prices_findings
 from assetbatch.refresh.learner import Learner
@@ -150,6 +150,38 @@ class TestAClosedDay:
         assert verdict.due
 
 
+class TestADayThatIsNotPublished:
+    """An unscheduled closure: there is nothing of that day, and nobody knows why."""
+
+    def test_is_asked_for_after_longer_and_longer_pauses(self) -> None:
+        known, now_ms, asked = free(), TUESDAY + 5 * MINUTE_MS, 0
+        while now_ms < TUESDAY + DAY_MS:
+            if known.last_day_end_ms(STOCKS, now_ms) == TUESDAY:
+                asked += 1
+                known.refused(Restriction.LAST_DAY, STOCKS, "no", now_ms, ticker="SPY", edge_ms=TUESDAY)
+            now_ms += MINUTE_MS
+        assert asked == 10
+
+    @pytest.mark.parametrize("minutes", [5, 100, 23 * 60, 24 * 60 + 2])
+    def test_holds_back_no_later_day(self, minutes: int) -> None:
+        known = free()
+        refused_ms = TUESDAY + minutes * MINUTE_MS
+        known.refused(Restriction.LAST_DAY, STOCKS, "no", refused_ms, ticker="SPY", edge_ms=TUESDAY)
+        assert known.last_day_end_ms(STOCKS, refused_ms + 1) == TUESDAY - DAY_MS
+        wednesday = TUESDAY + DAY_MS
+        assert known.last_day_end_ms(STOCKS, wednesday + 5 * MINUTE_MS) == wednesday
+
+    def test_that_a_call_at_midnight_reaches_to_is_the_running_day(self) -> None:
+        """The day before is asked for five minutes later, and so is no last day yet."""
+        work = (Work(stock("AAPL", BarSize.FIVE_MINUTES)),)
+        call = BarsCall(work, TUESDAY - DAY_MS, TUESDAY - 1)
+        shown = BarsEndpoint().restriction(call, RefusalKind.TODAY_NOT_YET, TUESDAY)
+        assert shown is not None
+        assert shown.restriction is Restriction.TODAY
+        later = BarsEndpoint().restriction(call, RefusalKind.TODAY_NOT_YET, TUESDAY + 5 * MINUTE_MS)
+        assert later == (Restriction.LAST_DAY, TUESDAY)
+
+
 class TestADayOfAllStocks:
     """One call a day: what it leaves out was not traded."""
 
@@ -170,31 +202,41 @@ class TestADayOfAllStocks:
         GroupedDayEndpoint().observe(self.CALL, answer, now_ms, learner, cast("Reporter", told))
 
     def answer(self, **days: DayBar) -> PricesAnswer:
-        return PricesAnswer(prices={}, errors={}, empty=frozenset(), refused=Counter(), days=days)
+        prices: dict[str, Price] = {
+            ticker: Price(symbol=ticker, last_price=1.0, as_of_ms=MONDAYS_CLOSE)
+            for ticker in ("AAPL", "SPY")
+            if ticker in days
+        }
+        return PricesAnswer(prices=prices, errors={}, empty=frozenset(), refused=Counter(), days=days)
 
     def test_leaves_a_stock_that_was_not_traded_alone_until_the_next_day(
         self, known: Entitlements, told: Recorder
     ) -> None:
         stored = at(new_york("2026-11-13T16:00"), self.NOW + 100)
         assert assess(Work(AAPL), stored, known, self.NOW + HOUR_MS).due
-        self.observe(known, told, self.answer(OTHER=self.BAR))
+        self.observe(known, told, self.answer(SPY=self.BAR))
         for hours in (1, 5, 23):
             verdict = assess(Work(AAPL), stored, known, self.NOW + hours * HOUR_MS)
             assert (verdict.due, verdict.why.reason) == (False, Reason.NOT_TRADED)
         assert assess(Work(AAPL), stored, known, self.NOW + DAY_MS).due
 
+    def test_that_lacks_most_stocks_may_not_be_whole(self, known: Entitlements, told: Recorder) -> None:
+        stored = at(new_york("2026-11-13T16:00"), self.NOW + 100)
+        self.observe(known, told, self.answer(OTHER=self.BAR))
+        assert assess(Work(AAPL), stored, known, self.NOW + HOUR_MS).due
+
     def test_says_nothing_of_a_stock_that_was_refreshed_before_it(
         self, known: Entitlements, told: Recorder
     ) -> None:
         stored = at(new_york("2026-11-13T16:00"), self.NOW - 1)
-        self.observe(known, told, self.answer(OTHER=self.BAR))
+        self.observe(known, told, self.answer(SPY=self.BAR))
         assert assess(Work(AAPL), stored, known, self.NOW + HOUR_MS).due
         assert assess(Work(AAPL), None, known, self.NOW + HOUR_MS).due
 
     def test_leaves_a_stock_without_any_price_alone_until_the_next_day(
         self, known: Entitlements, told: Recorder
     ) -> None:
-        self.observe(known, told, self.answer(OTHER=self.BAR))
+        self.observe(known, told, self.answer(SPY=self.BAR))
         stored = StoredAsset(symbol="AAPL", sync_status=Status.NO_DATA, status_at_ms=self.NOW + 100)
         verdict = assess(Work(AAPL), stored, known, self.NOW + 10 * HOUR_MS)
         assert (verdict.due, verdict.paused, verdict.why.reason) == (False, True, Reason.NOT_TRADED)
@@ -221,7 +263,7 @@ class TestADayOfAllStocks:
         assert known.last_day_end_ms(STOCKS, self.NOW) == TUESDAY
 
     def test_is_remembered_beside_what_else_was_seen(self, known: Entitlements, told: Recorder) -> None:
-        self.observe(known, told, self.answer(OTHER=self.BAR))
+        self.observe(known, told, self.answer(SPY=self.BAR))
         known.saw(STOCKS, MONDAYS_CLOSE, self.NOW + HOUR_MS, market_open=False)
         assert known.whole_day_at_ms(STOCKS, MONDAYS_CLOSE) == self.NOW
         assert known.whole_day_at_ms(STOCKS, TUESDAY + 1) is None

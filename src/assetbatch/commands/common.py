@@ -63,11 +63,13 @@ def ask_again(
 ) -> dict[str, StoredAsset]:
     """Return what is stored when everything is wanted once more that was asked for in larger bars than its
     asset keeps now; not if another host seems to keep larger ones."""
-    by_symbol, now_ms = services.config.assets_by_symbol, services.now_ms()
+    by_symbol = services.config.assets_by_symbol
     coarse = [one.symbol for one in stored.values() if asked_in_larger(by_symbol[one.symbol], one)]
-    if coarse:
-        before = services.history.finer_of_last_day(now_ms)
-        coarse = [symbol for symbol in coarse if before[symbol] < MOST_FINER]
+    if not coarse:
+        return dict(stored)
+    now_ms = services.now_ms()
+    before = services.history.finer_of_last_day(now_ms)
+    coarse = [symbol for symbol in coarse if before[symbol] < MOST_FINER]
     if not coarse or dry_run:
         return {**stored, **{symbol: wanted_once_more(stored[symbol]) for symbol in coarse}}
     services.history.wanted_finer(coarse, now_ms)
@@ -105,9 +107,9 @@ def known_work(services: Services, ids: Sequence[str]) -> KnownWork:
         gone += [item_id for item_id in of_groups if parse_group(item_id) is None]
         ids = [item_id for item_id in ids if not item_id.startswith(GROUP_PREFIX)]
     for item_id in ids:
-        parsed = parse_work_id(item_id)
-        if parsed.symbol in by_symbol:
-            work.append(Work(by_symbol[parsed.symbol], *parsed[1:]))
+        symbol, kind, first_day, last_day = parse_work_id(item_id)
+        if asset := by_symbol.get(symbol):
+            work.append(Work(asset, kind, first_day, last_day))
         else:
             gone.append(item_id)
     return KnownWork(work, groups, references, gone)
