@@ -12,11 +12,15 @@ from assetbatch.domain.models import StoredAsset
 from assetbatch.domain.references import Reference, ReferenceKind, parse_reference
 from assetbatch.refresh.references.handler import ReferenceHandler
 from assetbatch.refresh.references.holidays import HolidaysHandler
+from assetbatch.refresh.references.splits import SplitsHandler
 
 if TYPE_CHECKING:
     from assetbatch.services import Services
 
-HANDLERS: Mapping[ReferenceKind, ReferenceHandler[Any]] = {ReferenceKind.HOLIDAYS: HolidaysHandler()}
+HANDLERS: Mapping[ReferenceKind, ReferenceHandler[Any]] = {
+    ReferenceKind.HOLIDAYS: HolidaysHandler(),
+    ReferenceKind.SPLITS: SplitsHandler(),
+}
 """The handler of each kind. Where several kinds are due, the first one here is asked for first."""
 
 
