@@ -25,6 +25,7 @@ from assetbatch.domain.market_hours import day_of, last_midnight, last_open, sta
 from assetbatch.domain.results import CycleResult
 from assetbatch.refresh.progress import Progress
 from assetbatch.sandbox import PLANS, SandboxServer, system_clock
+from assetbatch.sandbox.listings import USUAL_EXCHANGE, Exchange
 from assetbatch.sandbox.prices import HISTORY_START_MS
 from assetbatch.sandbox.spans import Counting
 from assetbatch.services import Services
@@ -90,6 +91,7 @@ class World:
         replay_weeks: int | None = None,
         universe: int | None = None,
         counting: Counting = Counting.STORED,
+        exchange: Exchange = USUAL_EXCHANGE,
         days: int | None = 2,
     ) -> None:
         """`days`: how many days of trading there are before this one; None: years, which cost a page of bars
@@ -102,6 +104,7 @@ class World:
             replay_weeks=replay_weeks,
             universe=universe,
             counting=counting,
+            exchange=exchange,
             since_ms=first_day(clock.now_ms(), days) if days else HISTORY_START_MS,
         )
         self.provider.start()

@@ -13,6 +13,8 @@ from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from assetbatch.config import Config
 from assetbatch.domain import queueing
 from assetbatch.domain.asset_classes import Product
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from assetbatch.deadline import Deadline
     from assetbatch.domain.entitlements import Entitlements
     from assetbatch.domain.forecast import Budget
+    from assetbatch.domain.rules import Walk
     from assetbatch.embedded import EmbeddedServers
     from assetbatch.provider.client import ProviderClient
     from assetbatch.slots.slots import Slots
@@ -58,6 +61,9 @@ class Services:
         self.config = config
         self._deadline = deadline
         self._store_error: DatabaseError | None = None
+        self._has_members = self._has_walks = False
+        self.walks: dict[str, Walk] = {}
+        """How far the members of each rule are looked up, once `load_walks` has asked."""
         self.cycle_id = cycle_id or str(uuid.uuid4())
         self._stack = ExitStack()
 
@@ -88,6 +94,25 @@ class Services:
         client = connect(given, self.config.redis.prefix, Waiting.within(self._deadline), url.names)
         self._stack.callback(client.close)
         return client
+
+    def load_members(self) -> None:
+        """Let the configuration have the members of its rules, which PostgreSQL keeps. Without rules nothing
+        is asked. Raise DatabaseError."""
+        rules = self.config.enabled_rules
+        if not rules or self._has_members:
+            return
+        from assetbatch.domain.rules import members_of
+
+        stored = self.store.members([rule.key for rule in rules])
+        members = members_of(rules, stored, self.config.written_assets)
+        self.config = msgspec.structs.replace(self.config, members=members)
+        self._has_members = True
+
+    def load_walks(self) -> None:
+        """Ask PostgreSQL how far the members of the rules are looked up, once. Raise DatabaseError."""
+        if not self._has_walks:
+            self.walks = self.store.walks([rule.key for rule in self.config.enabled_rules])
+            self._has_walks = True
 
     @property
     def is_database_login_refused(self) -> bool:
@@ -298,13 +323,11 @@ class Services:
     @cached_property
     def reference_store(self) -> ReferenceStore:
         """When reference data were asked for with this plan."""
+        from assetbatch.state.entitlement_store import plan_name
         from assetbatch.state.reference_store import ReferenceStore
 
-        return ReferenceStore(self.redis, self.keys, self._plan)
-
-    @property
-    def _plan(self) -> str:
-        return f"{self._fingerprint}:{self.config.rate_limiting.tier}"
+        plan = self.config.rate_limiting.plan_of(Product.STOCKS)
+        return ReferenceStore(self.redis, self.keys, plan_name(self._fingerprint, Product.STOCKS, plan))
 
     @cached_property
     def events(self) -> Events:

@@ -109,3 +109,25 @@ def test_months_are_part_of_the_plan(bare: World) -> None:
     planned = json.loads(run(bare, "init", "--dry-run", "--partition", "month", "--json").stdout)
     (bars,) = [one for one in planned["additions"] if one["what"].startswith("market_data.ohlcv_5m")]
     assert "PARTITION BY RANGE" in bars["sql"]
+
+
+class TestRules:
+    RULE = {"every": "crypto", "quote": "USD", "priority": "LOW", "bars": "none"}  # noqa: RUF012
+
+    def test_are_looked_up(self, bare: World) -> None:
+        bare.document["secondary_assets"] = [self.RULE]
+        planned = run(bare, "init", "--dry-run")
+        assert "rule crypto/USD: about 700 members, 1 call a day to look them up" in planned.stdout
+        done = run(bare, "init")
+        assert (done.returncode, done.stderr) == (0, "")
+        assert "rule crypto/USD: 24 members (24 new, 0 gone), 1 call" in done.stdout
+        again = json.loads(run(bare, "init", "--json").stdout)
+        assert again["rules"][0]["members"] == 24
+        assert again["rules"][0]["calls"] == 0
+
+    def test_are_left_to_the_queue_without_a_provider(self, bare: World) -> None:
+        bare.document["secondary_assets"] = [self.RULE]
+        bare.document["provider"] = {"base_url": "http://127.0.0.1:9"}
+        done = run(bare, "init")
+        assert done.returncode == 0
+        assert "rule crypto/USD: 0 members (0 new, 0 gone), 0 calls; not all are looked up yet" in done.stdout

@@ -150,6 +150,13 @@ class TestPageOfTheConfiguration:
             first_column(section(page("configuration.md"), "Assets"))
         )
 
+    def test_has_every_setting_of_a_rule(self) -> None:
+        from assetbatch.config.settings import RuleSettings
+
+        assert set(RuleSettings.__struct_fields__) == set(
+            first_column(section(page("configuration.md"), "Rules"))
+        )
+
     def variables(self) -> set[str]:
         return set(first_column(section(page("configuration.md"), "Environment")))
 

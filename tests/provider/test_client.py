@@ -239,6 +239,30 @@ def test_a_grouped_day_asks_for_the_date_of_a_whole_market(
 
 
 @responses.activate
+def test_a_stock_is_asked_for_without_its_splits_and_an_index_without_a_word_of_them() -> None:
+    calls: list[tuple[str, Callable[[], object]]] = [
+        ("/v2/aggs/ticker/BRK.B/prev", lambda: client.previous_day("BRK.B", "BRK")),
+        ("/v2/aggs/ticker/I:NDX/prev", lambda: client.previous_day("I:NDX", "NDX")),
+        (f"/v2/aggs/ticker/KIMpL/range/5/minute/{START}/{END}", lambda: client.bars("KIMpL", START, END)),
+        (f"/v2/aggs/ticker/I:NDX/range/5/minute/{START}/{END}", lambda: client.bars("I:NDX", START, END)),
+        (
+            "/v2/aggs/grouped/locale/us/market/stocks/2022-05-04",
+            lambda: client.grouped_day(AssetType.STOCKS, date(2022, 5, 4), {"AAPL": "AAPL"}),
+        ),
+    ]
+    with client_of(BASE) as client:
+        for path, call in calls:
+            responses.get(f"{BASE}{path}", json={"status": "OK"})
+            call()
+    of_range = {"sort": ["asc"], "limit": ["50000"]}
+    raw = {"adjusted": ["false"]}
+    assert [asked(number) for number in range(len(calls))] == [
+        (f"{BASE}{path}", query)
+        for (path, _), query in zip(calls, [raw, {}, raw | of_range, of_range, raw], strict=True)
+    ]
+
+
+@responses.activate
 def test_the_market_status_tells_the_providers_clock() -> None:
     responses.get(
         f"{BASE}/v1/marketstatus/now",

@@ -133,7 +133,7 @@ def test_the_previous_day_of_a_stock_carries_another_moment_of_the_day(recorded:
     body = recorded("client-python/v2/aggs/ticker/AAPL/prev.json")
     found = decode_previous_day(body, ticker="AAPL", symbol="AAPL")
     assert found is not None
-    assert (found.price.last_price, found.price.as_of_ms) == (156.8, ms("2022-04-27T00:00:00-04:00"))
+    assert (found.price.last_price, found.price.as_of_ms) == (156.8, ms("2022-04-26T16:00:00-04:00"))
 
 
 def test_the_aggregates_of_a_forex_pair(recorded: Recorded) -> None:
@@ -232,7 +232,7 @@ def test_the_day_of_the_stock_market_has_the_same_form(recorded: Recorded) -> No
     answer = decode_grouped_day(body, date(2005, 4, 4), {"GIK": "GIK"})
     assert (answer.prices["GIK"].last_price, answer.prices["GIK"].as_of_ms) == (
         10.02,
-        ms("2005-04-05T00:00:00-04:00"),
+        ms("2005-04-04T16:00:00-04:00"),
     )
 
 

@@ -285,6 +285,15 @@ def test_wrong_types(server: SandboxServer) -> None:
     assert {bar["c"] for bar in results(server)} == {"n/a"}
 
 
+def test_wrong_types_are_in_the_values_of_indices_and_the_quotes_of_stocks() -> None:
+    with SandboxServer(PLANS["advanced"], clock=Clock()) as server:
+        server.order("wrong-types", times=2)
+        (index,) = results(server, "/v3/snapshot?ticker.any_of=I:NDX")
+        stock = ask_json(server, "/v2/snapshot/locale/us/markets/stocks/tickers/AAPL")["ticker"]
+    assert index["value"] == index["session"]["close"] == "n/a"
+    assert stock["lastQuote"]["P"] == stock["lastQuote"]["p"] == stock["lastTrade"]["p"] == "n/a"
+
+
 def test_zeros(server: SandboxServer) -> None:
     server.order("zeros", times=3)
     assert {bar["c"] for bar in results(server)} == {0}

@@ -14,11 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assetbatch.domain import market_hours
+from assetbatch.domain.asset_classes import Market
 from assetbatch.domain.market_hours import day_of, start_of_day
 from assetbatch.domain.nyse import SpecialDay
 from assetbatch.provider.holidays import decode_holidays
 from assetbatch.sandbox import PLANS, SandboxServer
-from assetbatch.sandbox.exchange import Closure
+from assetbatch.sandbox.exchange import Calendar, Closure
 from assetbatch.sandbox.listings import FREE_INDICES, Exchange, Extra, Split
 from assetbatch.sandbox.plans import plan_of
 
@@ -145,6 +146,17 @@ def test_a_closure_that_nobody_planned_is_listed_from_the_day_on_that_it_is_know
         assert listed[date(2025, 6, 24)] == SpecialDay("Flood")
         clock.now_ms = ms("2025-06-24T15:00:00Z")
         assert ask_json(server, "/v1/marketstatus/now")["market"] == "closed"
+
+
+def test_without_closures_the_days_are_those_that_the_program_computes() -> None:
+    calendar, day = Calendar(()), date(2015, 1, 1)
+    while day < date(2028, 1, 1):
+        session = calendar.session(day)
+        regular = ((session.opens_ms, session.closes_ms),) if session else ()
+        extended = ((session.early_ms, session.late_ms),) if session else ()
+        assert market_hours.sessions(Market.STOCK, day) == market_hours.sessions(Market.INDEX, day) == regular
+        assert market_hours.sessions(Market.STOCK_EXTENDED, day) == extended
+        day += timedelta(days=1)
 
 
 def test_what_the_program_was_told_of_the_calendar_changes_no_simulated_day(server: SandboxServer) -> None:

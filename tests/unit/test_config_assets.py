@@ -104,16 +104,16 @@ class TestLists:
         assert list(found) == list(written)
 
 
-@pytest.mark.parametrize("number", range(2))
+@pytest.mark.parametrize("number", range(3))
 def test_what_the_page_of_the_configuration_shows_is_valid(tmp_path: Path, number: int) -> None:
     blocks = re.findall(
         r"```yaml\n(.*?)```",
         (REPOSITORY / "docs" / "configuration.md").read_text(encoding="utf-8"),
         re.DOTALL,
     )
-    assert len(blocks) == 2
+    assert len(blocks) == 3
     config = read(tmp_path, blocks[number])
-    assert config.priority_assets or config.database.tables.bars.table
+    assert config.priority_assets or config.rules or config.database.tables.bars.table
 
 
 class TestTicker:

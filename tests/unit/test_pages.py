@@ -8,7 +8,7 @@ import pytest
 
 from assetbatch.domain.asset_classes import Market
 from assetbatch.domain.entitlements import Entitlements
-from assetbatch.domain.market_hours import days_span, open_ms_between
+from assetbatch.domain.market_hours import days_span, is_open, open_ms_between, start_of_day
 from assetbatch.domain.pages import (
     BY_OPEN_TIME,
     LENGTH_AGAIN_MS,
@@ -41,6 +41,17 @@ def test_a_page_by_open_time_is_as_long_as_its_open_hours_fit(market: Market, le
         span = days_span(first, last)
         assert open_ms_between(market, *span) <= PAGE_MS or (last - first).days == 33
         assert BY_OPEN_TIME.last_day(market, first) >= last
+
+
+@pytest.mark.parametrize("market", [Market.STOCK, Market.STOCK_EXTENDED])
+def test_a_page_of_a_stock_has_room_for_the_minutes_beside_the_session(market: Market) -> None:
+    last = date(2026, 11, 17)
+    first = BY_OPEN_TIME.first_day(market, last)
+    sessions = sum(
+        is_open(Market.STOCK, start_of_day(first + timedelta(days=day)) + 12 * HOUR_MS)
+        for day in range((last - first).days + 1)
+    )
+    assert 51 <= sessions <= 53  # 50,000 minutes of 960 a day
 
 
 class TestLearning:

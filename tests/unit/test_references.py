@@ -58,10 +58,6 @@ def test_what_was_never_asked_for_is_due() -> None:
     assert is_due(None, DAY_MS, NOW)
 
 
-def test_a_failure_pauses_no_longer_than_an_answer() -> None:
-    assert is_due(Asked(NOW, AskOutcome.FAILED), MINUTE_MS, NOW + MINUTE_MS)
-
-
 def test_a_clock_that_was_set_back_holds_up_nothing() -> None:
     assert not is_due(Asked(NOW), DAY_MS, NOW - MINUTE_MS)
     assert is_due(Asked(NOW), DAY_MS, NOW - MINUTE_MS - 1)

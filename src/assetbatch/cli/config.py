@@ -63,6 +63,7 @@ def check(context: typer.Context) -> None:
         from assetbatch.config.needs import missing
         from assetbatch.config.options import check_options
         from assetbatch.config.symbols import ALIKE_HINT, lookalikes
+        from assetbatch.domain.formatting import plural
         from assetbatch.errors import ConfigError
         from assetbatch.health.jobs import TOO_FREQUENT_HINT, too_frequent
         from assetbatch.secret import masked
@@ -75,11 +76,12 @@ def check(context: typer.Context) -> None:
             log.warning("%s (hint: %s)", warning, ALIKE_HINT)
         for warning in too_frequent(config):
             log.warning("%s (hint: %s)", warning, TOO_FREQUENT_HINT)
-        if not config.assets:
+        if not config.assets and not config.enabled_rules:
             log.warning("no asset is enabled: there is nothing to do (hint: enable some in config.yml)")
         assets = len(config.priority_assets), len(config.secondary_assets)
         where = masked(str(config.file)) if config.file else "the built-in configuration"
-        print_text(f"{where}: valid, {assets[0]} priority and {assets[1]} secondary assets")
+        rules = f" and {plural(len(config.rules), 'rule')}" if config.rules else ""
+        print_text(f"{where}: valid, {assets[0]} priority and {assets[1]} secondary assets{rules}")
 
 
 def generate(context: typer.Context) -> None:

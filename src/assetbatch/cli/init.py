@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
+import msgspec
 import typer
 
 from assetbatch.cli.context import load_config, print_json, print_text, reported
@@ -15,6 +17,7 @@ from assetbatch.errors import SchemaRefusedError
 if TYPE_CHECKING:
     from assetbatch.commands.init import SetupReport
     from assetbatch.database.adoption import Plan
+    from assetbatch.domain.outlook import Outlook
 
 INIT_SECONDS = 120.0
 
@@ -64,7 +67,9 @@ def init(
     nothing. It refuses what it cannot adopt safely, and then changes nothing.
     """
     from assetbatch.commands.init import initialise, planned
+    from assetbatch.commands.members import foreseen, look_up
     from assetbatch.deadline import Deadline
+    from assetbatch.refresh.progress import Progress
     from assetbatch.services import Services
 
     with reported(context) as options:
@@ -72,9 +77,12 @@ def init(
         by_month = partition is Partitions.MONTH
         with Deadline(INIT_SECONDS) as deadline, Services(config, deadline=deadline) as services:
             if dry_run:
-                _print_plan(planned(services, by_month=by_month), json=json)
+                found = planned(services, by_month=by_month)
+                _print_plan(found, foreseen(services), json=json)
             else:
-                _print_report(initialise(services, by_month=by_month), json=json)
+                report = initialise(services, by_month=by_month)
+                report = msgspec.structs.replace(report, rules=look_up(services, deadline, Progress()))
+                _print_report(report, json=json)
 
 
 def _print_report(report: SetupReport, *, json: bool) -> None:
@@ -94,16 +102,19 @@ def _print_report(report: SetupReport, *, json: bool) -> None:
     if report.hypertable:
         done += ", bars in a hypertable"
     assets = f"{plural(len(report.added), 'asset')} added, {len(report.present)} there before"
-    print_text("\n".join([f"schema ready ({done}); {assets}", *report.taken]))
+    of_rules = [f"rule {rule.rule}: {rule.words}" for rule in report.rules]
+    print_text("\n".join([f"schema ready ({done}); {assets}", *report.taken, *of_rules]))
 
 
-def _print_plan(found: Plan, *, json: bool) -> None:
-    """Print the adoption plan. End with code 2 if it refuses anything."""
+def _print_plan(found: Plan, outlooks: Sequence[Outlook], *, json: bool) -> None:
+    """Print the adoption plan, and what the members of rules will take. End with code 2 if it refuses
+    anything."""
     if json:
-        print_json(found)
+        rules = [msgspec.structs.asdict(outlook) for outlook in outlooks]
+        print_json({**msgspec.to_builtins(found), **({"rules": rules} if rules else {})})
     else:
         from assetbatch.views.terminal.plan import render
 
-        print_text(render(found))
+        print_text("\n".join([render(found), *(outlook.words for outlook in outlooks)]))
     if found.refusals:
         raise typer.Exit(SchemaRefusedError.exit_code)

@@ -509,7 +509,7 @@ class Session:
         starter = cron.starter_for(config)
         if self.asks and agree("Fetch the first prices now?"):
             subprocess.run(starter.words("run-priority"), check=False)
-            if config.enabled_secondary_assets:
+            if config.has_secondary:
                 subprocess.run(starter.words("enqueue-secondary"), check=False)
 
     def _ask_schedule(self) -> Schedule:

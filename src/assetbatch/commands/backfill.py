@@ -144,7 +144,8 @@ def backfill(
     now_ms, known = services.now_ms(), services.entitlements()
     assets, stored = chosen(services, symbols, classes, dry_run=dry_run)
     expected = expected_history(services.config.history_years, now_ms)
-    ranges = {asset.symbol: wanted_range(asset, first_day, last_day, known, now_ms) for asset in assets}
+    wanted = {asset.symbol: wanted_range(asset, first_day, last_day, known, now_ms) for asset in assets}
+    ranges = {symbol: _while_listed(span, stored[symbol]) for symbol, span in wanted.items()}
     if not again:
         ranges = {symbol: _without_newest(span, stored[symbol], now_ms) for symbol, span in ranges.items()}
     spans = {symbol: span for symbol, span in ranges.items() if span[0] < span[1]}
@@ -201,6 +202,7 @@ def chosen(
     services: Services, symbols: Sequence[str], classes: Collection[AssetPriority], *, dry_run: bool
 ) -> tuple[list[Asset], dict[str, StoredAsset]]:
     """Return the assets that are meant, and what is stored of each. Raise ConfigError."""
+    services.load_members()
     assets = [
         asset for asset in choose(services.config.assets, symbols) if not classes or asset.priority in classes
     ]
@@ -224,6 +226,12 @@ def wanted_range(
     if last_day is not None:
         end_ms = min(end_ms, start_of_day(last_day + timedelta(days=1)))
     return start_ms, max(start_ms, floor_to_bar(end_ms))
+
+
+def _while_listed(span: Span, stored: StoredAsset) -> Span:
+    """Return the part of a range in which a stock was listed under its ticker."""
+    start_ms = max(span[0], stored.listed_from_ms)
+    return start_ms, max(start_ms, min(span[1], stored.listed_to_ms))
 
 
 def _without_newest(span: Span, stored: StoredAsset, now_ms: int) -> Span:

@@ -21,7 +21,7 @@ from assetbatch.domain.ranges import asked_in_larger, wanted_once_more
 from assetbatch.domain.records import Started
 from assetbatch.domain.results import AssetReport, CycleResult
 from assetbatch.domain.status import Status
-from assetbatch.domain.work import Work, WorkKind, is_reference, parse_work_id
+from assetbatch.domain.work import GROUP_PREFIX, Work, WorkKind, is_reference, parse_work_id
 from assetbatch.errors import UnreachableError
 from assetbatch.refresh.batch import BatchReport, WorkChunk
 from assetbatch.refresh.endpoints import describe
@@ -32,6 +32,7 @@ from assetbatch.refresh.reporter import Reporter
 from assetbatch.services import Services
 
 if TYPE_CHECKING:  # few starts meet any
+    from assetbatch.domain.groups import Group
     from assetbatch.domain.references import Reference
 
 log = logging.getLogger("assetbatch")
@@ -72,10 +73,11 @@ def ask_again(
 
 
 class KnownWork(NamedTuple):
-    """What ids of the queue stand for: work, calls for reference data, and the ids of neither, which have no
-    use with this configuration (any more)."""
+    """What ids of the queue stand for: work, groups of members, calls for reference data, and the ids of none
+    of them, which have no use with this configuration (any more)."""
 
     work: list[Work]
+    groups: list[Group]
     references: list[Reference]
     gone: list[str]
 
@@ -84,6 +86,7 @@ def known_work(services: Services, ids: Sequence[str]) -> KnownWork:
     """Return what ids of the queue stand for."""
     by_symbol = services.config.assets_by_symbol
     work: list[Work] = []
+    groups: list[Group] = []
     references: list[Reference] = []
     gone: list[str] = []
     if of_references := [item_id for item_id in ids if is_reference(item_id)]:
@@ -91,13 +94,26 @@ def known_work(services: Services, ids: Sequence[str]) -> KnownWork:
 
         references, gone = wanted_references(services, of_references)
         ids = [item_id for item_id in ids if not is_reference(item_id)]
+    if of_groups := [item_id for item_id in ids if item_id.startswith(GROUP_PREFIX)]:
+        from assetbatch.domain.groups import parse_group
+
+        groups = [group for group in map(parse_group, of_groups) if group]
+        gone += [item_id for item_id in of_groups if parse_group(item_id) is None]
+        ids = [item_id for item_id in ids if not item_id.startswith(GROUP_PREFIX)]
     for item_id in ids:
         parsed = parse_work_id(item_id)
         if parsed.symbol in by_symbol:
             work.append(Work(by_symbol[parsed.symbol], *parsed[1:]))
         else:
             gone.append(item_id)
-    return KnownWork(work, references, gone)
+    return KnownWork(work, groups, references, gone)
+
+
+def group_work(services: Services, known: Entitlements, group: Group) -> list[Work]:
+    """Return the prices that a group of members stands for now."""
+    from assetbatch.domain.groups import work_of
+
+    return work_of(group, services.config.members, known, services.now_ms())
 
 
 def enqueue(services: Services, result: CycleResult, items: Sequence[tuple[str, Lane]]) -> None:
@@ -138,7 +154,8 @@ def enqueue_references(services: Services, result: CycleResult, references: Sequ
 
 def references_left(services: Services, stored: Mapping[str, StoredAsset]) -> list[Reference]:
     """Return the calls for reference data that are due."""
-    if not services.config.follows_exchange:  # nothing of them is loaded
+    config = services.config
+    if not config.follows_exchange and not config.enabled_rules:  # nothing of them is loaded
         return []
     from assetbatch.refresh.references import due_references
 

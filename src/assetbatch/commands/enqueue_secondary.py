@@ -85,13 +85,14 @@ def enqueue_due(services: Services, result: CycleResult, known: Entitlements) ->
     """
     if services.queue.state().leased:  # before this server is known: what it was not there for is no fault
         services.dead_processes.free()
+    services.load_members()
     stored = load(services, result, symbols(services.config.assets))
     due, rest = due_prices(services, known, services.config.enabled_secondary_assets, stored)
     was_emptied = not services.queue.was_derived() and is_older(
         stored.values(), remembered_since_ms(services, result)
     )
     with services.queue.derived():
-        enqueue(services, result, [(item.id, Lane.of(item.asset.priority)) for item in due])
+        enqueue(services, result, price_items(services, due, stored, known))
         fresh = {report.symbol for report in rest}
         enqueue_references(services, result, references_left(services, stored))
         enqueue_bars(services, result, known, {s: stored[s] for s in stored if s in fresh})
@@ -103,6 +104,7 @@ def enqueue_due(services: Services, result: CycleResult, known: Entitlements) ->
 
 def _plan(services: Services, known: Entitlements) -> list[str]:
     """Return what a start would queue now: a line for each price and bars, and how many pages of the past."""
+    services.load_members()
     assets = services.config.assets
     stored = ask_again(services, services.store.load(symbols(assets)), dry_run=True)
     due, rest = due_prices(services, known, services.config.enabled_secondary_assets, stored)
@@ -111,11 +113,24 @@ def _plan(services: Services, known: Entitlements) -> list[str]:
     pages = missing_pages(services, assets, stored, known)
     single = [*(one.id for one in references_left(services, stored)), *(item.id for item in bars)]
     queued = services.queue.known([*single, *(item.id for item in pages)])
-    lines = [f"enqueue {item.id} as {item.asset.priority}" for item in due]
+    items = price_items(services, due, stored, known)
+    lines = [f"enqueue {item_id} as {lane}" for item_id, lane in items]
     lines += [f"enqueue {item_id}" for item_id in single if item_id not in queued]
     if new := sum(item.id not in queued for item in pages):
         lines.append(f"enqueue {plural(new, 'page')} of the past")
     return lines
+
+
+def price_items(
+    services: Services, due: Sequence[Work], stored: Mapping[str, StoredAsset], known: Entitlements
+) -> list[tuple[str, Lane]]:
+    """Return the items of the queue for prices that are due."""
+    members = services.config.members_by_symbol
+    if not members:
+        return [(item.id, Lane.of(item.asset.priority)) for item in due]
+    from assetbatch.domain.groups import as_items
+
+    return as_items(due, members, stored, known, services.now_ms())
 
 
 def is_older(stored: Iterable[StoredAsset], remembered_since_ms: int) -> bool:

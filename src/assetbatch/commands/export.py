@@ -86,6 +86,7 @@ class _Month(NamedTuple):
 def chosen(services: Services, symbols: Sequence[str]) -> list[str]:
     """Return the symbols, each once, or all that are configured if none is named. Raise ConfigError for one
     that is not."""
+    services.load_members()
     configured = services.config.configured_symbols
     for symbol in symbols:
         if symbol not in configured:

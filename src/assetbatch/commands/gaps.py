@@ -40,6 +40,7 @@ def find_gaps(
     bars."""
     now_ms = services.now_ms()
     known = services.entitlements()
+    services.load_members()
     assets = choose(services.config.assets, symbols)
     stored = services.store.load([asset.symbol for asset in assets])
     starts = {
@@ -54,16 +55,20 @@ def find_gaps(
     found = []
     for asset in assets:
         tally = tallies.get(asset.symbol, Tally())
-        coverage = stored[asset.symbol].coverage if asset.symbol in stored else ()
+        of_asset = stored.get(asset.symbol, StoredAsset(symbol=asset.symbol))
+        coverage = of_asset.coverage
         visible_until_ms = floor_to_bar(known.visible_until_ms(asset.asset_type, now_ms))
+        listed = of_asset.listed_from_ms, of_asset.listed_to_ms
         missing = without_bars.get(asset.symbol, [])
         found.append(
             SymbolGaps(
                 symbol=asset.symbol,
                 from_ms=starts.get(asset.symbol),
                 visible_until_ms=visible_until_ms,
-                complete=completeness(asset.market, coverage, visible_until_ms),
-                gaps=explained_gaps(asset.market, coverage, missing, visible_until_ms, include_closed=closed),
+                complete=completeness(asset.market, coverage, min(visible_until_ms, of_asset.listed_to_ms)),
+                gaps=explained_gaps(
+                    asset.market, coverage, missing, visible_until_ms, include_closed=closed, listed=listed
+                ),
                 verified=tally.share_of(coverage),
                 tally=tally,
             )

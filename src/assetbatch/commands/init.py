@@ -9,6 +9,7 @@ import msgspec
 
 from assetbatch.domain.assets import Asset
 from assetbatch.domain.bar_sizes import BarSize
+from assetbatch.domain.formatting import plural
 from assetbatch.services import Services
 
 if TYPE_CHECKING:
@@ -43,6 +44,32 @@ class SetupReport(msgspec.Struct, frozen=True):
     """The views of larger bars that are not configured any more, and were dropped now."""
     taken: tuple[str, ...] = ()
     """What of the tables of a platform is used as it is."""
+    rules: tuple[RuleReport, ...] = ()
+    """What was found of the members of rules."""
+
+
+class RuleReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What was found of the members of one rule: how many there are now, how many of them are new, how many
+    are gone, and whether the provider's whole list was seen. `error` is why it was not."""
+
+    rule: str
+    members: int
+    new: int
+    gone: int
+    calls: int
+    is_complete: bool
+    error: str | None = None
+
+    @property
+    def words(self) -> str:
+        """The same for people."""
+        found = f"{plural(self.members, 'member')} ({self.new:,} new, {self.gone:,} gone), "
+        found += plural(self.calls, "call")
+        if self.is_complete:
+            nothing = " (hint: nothing that the provider lists fits: are exchange, type and quote right?)"
+            return found if self.members else found + nothing
+        why = f": {self.error}" if self.error else ""
+        return f"{found}; not all are looked up yet{why} (run-queue goes on with it)"
 
 
 def initialise(services: Services, *, by_month: bool = False) -> SetupReport:

@@ -13,6 +13,7 @@ from assetbatch.commands.common import (
     asset_report,
     enqueue_bars,
     enqueue_references,
+    group_work,
     known_work,
     load_chunk,
     raise_if_down,
@@ -43,6 +44,7 @@ from assetbatch.state.queue import LEASED_AT_ONCE, Lease, Queue
 from assetbatch.state.window import Grant
 
 if TYPE_CHECKING:  # few starts meet any
+    from assetbatch.domain.groups import Group
     from assetbatch.domain.references import Reference
     from assetbatch.refresh.references.run import ReferenceResult
 
@@ -72,6 +74,7 @@ def work_queue(
     started: Started,
 ) -> None:
     """Work the queue and fill in the result. Raise AssetbatchError if the cycle cannot go on."""
+    services.load_members()
     known = services.entitlements()
     with running_engine(services, known, deadline, progress, result, calls, started) as engine:
         run = QueueRun(services, deadline, engine, known, progress, result, started.answered_ms)
@@ -247,6 +250,8 @@ class QueueRun:
         found = known_work(self._services, [item_id for lease in leases for item_id in lease.ids])
         work, gone = found.work, found.gone
         self._references += found.references
+        for group in found.groups:
+            work += self._work_of_group(group, owner)
         if gone:
             names = ", ".join(gone)
             log.warning(
@@ -262,13 +267,25 @@ class QueueRun:
         self._stored.update(chunk.stored)
         return chunk
 
+    def _work_of_group(self, group: Group, owner: _LeaseOwner) -> list[Work]:
+        """Return the prices that a group stands for. One that stands for none any more leaves the queue."""
+        work = owner.expand(group.id, group_work(self._services, self._known, group))
+        if not work:
+            owner.finish([group.id])
+        return work
+
     def _complete(self, report: BatchReport, owner: _LeaseOwner) -> None:
         """Account for a batch, and queue the bars that its prices leave behind."""
         self.reports.append(report)
         account(self._result, report)
         # The attempt counts, or pages without an end would take every call of every start.
         owner.on_stored([done for done in report.results if done.status is Status.POSTPONED])
-        worked = [done for done in report.results if done.status is not Status.DEFERRED]
+        worked = [
+            done
+            for done in report.results
+            if done.status is not Status.DEFERRED
+            and not (done.status is Status.FRESH and owner.is_grouped(done.work.id))
+        ]
         stored = self._stored
         self._result.assets += [asset_report(done, stored[done.work.asset.symbol]) for done in worked]
         refreshed = {
@@ -403,8 +420,29 @@ class _Failures:
             log.log(level, "%s: %s", listed(ids), words, extra=extra)
 
 
+class _GroupLease:
+    """What is known of a leased group: the ids of its work that have no result yet, and what came."""
+
+    def __init__(self, ids: Iterable[str]) -> None:
+        self.open = set(ids)
+        self.failed: list[Result] = []
+        self.is_answered = False
+        """Whether any of its work did not fail."""
+        self.is_handed_back = False
+        """Whether some of its work is left to others."""
+
+    def failure(self, group_id: str) -> tuple[Failure, int]:
+        """Return how the whole group failed, and how many calls were answered before."""
+        first = self.failed[0]
+        is_final = all(done.final for done in self.failed)
+        return Failure(group_id, first.error or first.status.value, is_final, first.fault), first.answers
+
+
 class _LeaseOwner(WorkOwner):
-    """Owns the leases of one batch: counts attempts, and completes each item once its result is stored."""
+    """Owns the leases of one batch: counts attempts, and completes each item once its result is stored.
+
+    An item is a piece of work, or a group, which is complete with the last of its work.
+    """
 
     def __init__(
         self, services: Services, deadline: Deadline, failures: _Failures, result: CycleResult
@@ -414,11 +452,24 @@ class _LeaseOwner(WorkOwner):
         self._failures = failures
         self._deadline = deadline
         self._open: dict[str, str] = {}
+        self._groups: dict[str, _GroupLease] = {}
+        self._group_of: dict[str, str] = {}
         self._calls_left = MAX_ITEMS_TOGETHER // SNAPSHOT_TICKERS - 1  # one for the first lease
 
     def hold(self, lease: Lease) -> None:
         """Own a further lease."""
         self._open.update(dict.fromkeys(lease.ids, lease.token))
+
+    def expand(self, group_id: str, work: Sequence[Work]) -> list[Work]:
+        """Let a leased group stand for this work; return what of it has no item of its own here."""
+        own = [item for item in work if item.id not in self._open]
+        self._groups[group_id] = _GroupLease(item.id for item in own)
+        self._group_of.update((item.id, group_id) for item in own)
+        return own
+
+    def is_grouped(self, work_id: str) -> bool:
+        """Return whether work belongs to a group."""
+        return work_id in self._group_of
 
     def take_more(self, calls: int, alone: int) -> list[Lease]:
         """Take and own further leases without slots: the items of up to `calls` calls, and for each of them
@@ -439,7 +490,8 @@ class _LeaseOwner(WorkOwner):
         return leases
 
     def lost_leases(self, work: Sequence[Work]) -> Collection[str]:
-        return self.start([item.id for item in work])
+        self.start([*dict.fromkeys(self._item_of(item.id) for item in work)])
+        return [item.id for item in work if self._item_of(item.id) not in self._open]
 
     def start(self, ids: Sequence[str]) -> Collection[str]:
         """Count an attempt of these items, whose call goes out now. Return those that somebody else has taken
@@ -457,16 +509,22 @@ class _LeaseOwner(WorkOwner):
 
     def hand_back(self, work: Sequence[Work]) -> Collection[str]:
         ids = [item.id for item in work]
-        for token, some in self._by_token(ids):
-            self._services.queue.release(token, some)
-        self._forget(ids)
+        self._release(ids)
+        for item_id in ids:
+            if group := self._groups.get(self._group_of.get(item_id, "")):
+                group.open.discard(item_id)
+                group.is_handed_back = True
+        self._settle()
         return ids
 
     def on_stored(self, results: Sequence[Result]) -> None:
         # An answer without data is an answer: enqueue-secondary asks again when that may have changed.
         fine = (Status.SUCCESS, Status.FRESH, Status.NO_DATA)
+        if self._groups:
+            self._note_of_groups(results, fine)
         for done in results:
-            if done.status is Status.NO_DATA:
+            # In a group it is ordinary: not every member is traded.
+            if done.status is Status.NO_DATA and done.work.id not in self._group_of:
                 self._failures.add(done.work.id, done.error or "")
         self.finish([done.work.id for done in results if done.status in fine])
         self._fail(
@@ -474,6 +532,17 @@ class _LeaseOwner(WorkOwner):
             for done in results
             if done.status not in fine
         )
+        self._settle()
+
+    def _note_of_groups(self, results: Sequence[Result], fine: Collection[Status]) -> None:
+        for done in results:
+            work_id = done.work.id
+            if group := self._groups.get(self._group_of.get(work_id, "")):
+                group.open.discard(work_id)
+                if done.status in fine:
+                    group.is_answered = True
+                else:
+                    group.failed.append(done)
 
     def on_reference(self, result: ReferenceResult) -> None:
         """Complete the item of a call for reference data. What the plan refuses is remembered, so that its
@@ -496,11 +565,26 @@ class _LeaseOwner(WorkOwner):
             )
 
     def on_store_failed(self, results: Sequence[Result], error: str) -> None:
-        by_id = {done.work.id: Failure(done.work.id, error, fault=Fault.NOBODY) for done in results}
+        ids = dict.fromkeys(self._item_of(done.work.id) for done in results)
+        by_id = {item_id: Failure(item_id, error, fault=Fault.NOBODY) for item_id in ids}
         self._failures.record_unsaved(
-            [(token, by_id[item_id]) for token, ids in self._by_token(by_id) for item_id in ids]
+            [(token, by_id[item_id]) for token, some in self._by_token(by_id) for item_id in some]
         )
         self._forget(by_id)
+
+    def _settle(self) -> None:
+        """Complete the groups whose work has all its results: hand back what others have to go on with, fail
+        what brought nothing."""
+        for group_id, group in list(self._groups.items()):
+            if group.open:
+                continue
+            if group.is_handed_back:
+                self._release([group_id])
+                self._forget([group_id])
+            elif group.failed and not group.is_answered:
+                self._fail([group.failure(group_id)])
+            else:
+                self.finish([group_id])
 
     def _fail(self, failures: Iterable[tuple[Failure, int]]) -> None:
         by_id = {failure.id: (failure, answers) for failure, answers in failures}
@@ -516,8 +600,16 @@ class _LeaseOwner(WorkOwner):
 
     def release(self) -> None:
         """Hand back what is left; no attempt is counted."""
-        for token, ids in self._by_token(sorted(self._open)):
-            self._services.queue.release(token, ids)
+        self._release(sorted(self._open))
+
+    def _release(self, ids: Iterable[str]) -> None:
+        for token, some in self._by_token(ids):
+            self._services.queue.release(token, some)
+            self._forget(some)
+
+    def _item_of(self, work_id: str) -> str:
+        """Return the id of the item that work belongs to."""
+        return self._group_of.get(work_id, work_id)
 
     def _by_token(self, ids: Iterable[str]) -> list[tuple[str, list[str]]]:
         """Return the ids of each lease. Ids that are not owned any more are left out."""
@@ -530,3 +622,4 @@ class _LeaseOwner(WorkOwner):
     def _forget(self, ids: Iterable[str]) -> None:
         for item_id in ids:
             self._open.pop(item_id, None)
+            self._groups.pop(item_id, None)

@@ -40,11 +40,7 @@ def run_queue(
     """
     result = new_result(services, Command.RUN_QUEUE)
     if dry_run:
-        from assetbatch.commands.common import known_work, plan_lines
-
-        found = known_work(services, services.queue.peek(DRY_RUN_ITEMS))
-        lines = plan_lines(services, services.entitlements(), found.work, found.references)
-        return planned(result, lines + found.gone)
+        return planned(result, _plan(services))
     max_runs = services.config.queue.max_concurrency
     with services.locks.hold(Command.RUN_QUEUE, lease_seconds(deadline), max_runs) as held:
         if not held:
@@ -79,6 +75,17 @@ def run_queue(
                 with suppress(RedisError):
                     _log_dead_letters(services, state.now_ms)
     return result
+
+
+def _plan(services: Services) -> list[str]:
+    """Return what a start would do with the first items that wait now."""
+    from assetbatch.commands.common import group_work, known_work, plan_lines
+
+    services.load_members()
+    known = services.entitlements()
+    found = known_work(services, services.queue.peek(DRY_RUN_ITEMS))
+    work = [*found.work, *(work for group in found.groups for work in group_work(services, known, group))]
+    return plan_lines(services, known, work, found.references) + found.gone
 
 
 def _log_dead_letters(services: Services, now_ms: int) -> None:

@@ -157,6 +157,7 @@ def spend_spare_calls(services: Services, engine: Engine, progress: Progress, re
 
 def _due(services: Services, known: Entitlements) -> Iterator[Work]:
     """Return the pages that are due now, worked out when the first is wanted."""
+    services.load_members()
     assets = [asset for asset in services.config.assets if asset.bars]
     symbols = [asset.symbol for asset in assets]
     stored = services.store.load(symbols)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
-from assetbatch.config.settings import ASSET_LISTS, SECTIONS, Config
+from assetbatch.config.settings import ASSET_LISTS, SECTIONS, Config, RuleSettings
 from assetbatch.config.tables import TableMappings
 from assetbatch.config.wording import allowed, kind_of, shown
 from assetbatch.secret import HIDDEN, may_be_quoted
@@ -139,6 +139,7 @@ def _names() -> frozenset[str]:
     kinds: tuple[type[msgspec.Struct], ...] = (
         *SECTIONS.values(),
         *ASSET_LISTS.values(),
+        RuleSettings,
         Config,
         TableMappings,
     )

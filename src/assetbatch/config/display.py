@@ -12,8 +12,9 @@ from assetbatch.config.ping_urls import PingUrls
 from assetbatch.config.settings import ADDRESSES, ASSET_LISTS, LISTS, SECTIONS, Config, PlanSettings
 from assetbatch.config.tables import TABLES, TableMapping, TableMappings
 from assetbatch.config.urls import HttpUrl, ServerUrl
-from assetbatch.domain.assets import Asset
+from assetbatch.domain.assets import Asset, Rule
 from assetbatch.domain.bar_sizes import BarSize
+from assetbatch.domain.formatting import plural
 from assetbatch.secret import Secret, masked, masked_name
 
 
@@ -60,6 +61,10 @@ def effective(config: Config) -> list[Shown]:
                 for key in ("polygon_ticker", "asset_type")
                 if f"{path}.{key}" in config.origins
             ]
+    lines += [
+        line(f"secondary_assets[{index}]", _rule(rule), "secondary_assets")
+        for index, rule in enumerate(config.rules, len(config.secondary_assets))
+    ]
     return lines
 
 
@@ -109,13 +114,29 @@ def _calls_per_minute(config: Config) -> Shown:
     return Shown(path, "unlimited" if calls is None else str(calls), origin)
 
 
+def _rule(rule: Rule) -> str:
+    words = [f"every {rule.every}"]
+    narrowed = {"exchange": rule.exchange, "type": rule.kind, "quote": rule.quote}
+    words += [f"of {key} {', '.join(some)}" for key, some in narrowed.items() if some]
+    words += [str(rule.priority), f"every {rule.update_frequency_seconds} s", *_of_bars(rule.bars)]
+    if rule.extended_hours:
+        words.append("extended hours")
+    if rule.years_of_days:
+        words.append(f"{plural(rule.years_of_days, 'year')} of days")
+    if not rule.enabled:
+        words.append("switched off")
+    return " ".join(words)
+
+
+def _of_bars(bars: BarSize) -> list[str]:
+    if not bars:
+        return ["without bars"]
+    return [] if bars is BarSize.FIVE_MINUTES else [f"bars of {bars}"]
+
+
 def _asset(asset: Asset) -> str:
     words = [masked_name(asset.symbol), asset.polygon_ticker, asset.asset_type, asset.priority]
-    words.append(f"every {asset.update_frequency_seconds} s")
-    if not asset.bars:
-        words.append("without bars")
-    elif asset.bars is not BarSize.FIVE_MINUTES:
-        words.append(f"bars of {asset.bars}")
+    words += [f"every {asset.update_frequency_seconds} s", *_of_bars(asset.bars)]
     if asset.extended_hours:
         words.append("extended hours")
     if not asset.enabled:

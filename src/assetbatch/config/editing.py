@@ -55,11 +55,13 @@ def add_assets(text: str, name: str, assets: Sequence[Mapping[str, Any]]) -> str
 
 
 def keep_assets(text: str, name: str, symbols: Sequence[str]) -> str:
-    """Return the text with those assets of the list `name` that have one of these symbols."""
+    """Return the text with those assets of the list `name` that have one of these symbols, and its rules."""
 
     def wanted(document: dict[str, Any]) -> None:
         holder = _holder(document, name)
-        holder[name] = [asset for asset in holder.get(name) or [] if asset["symbol"] in symbols] or None
+        holder[name] = [
+            one for one in holder.get(name) or [] if "symbol" not in one or one["symbol"] in symbols
+        ] or None
 
     return _checked(text, lambda: _without_others(text, name, symbols), wanted, f"{name}: {list(symbols)}")
 

@@ -24,12 +24,27 @@ from assetbatch.config.checking import (
     validation_errors,
 )
 from assetbatch.config.documents import compose_yaml, locate, parse_yaml
-from assetbatch.config.settings import ADDRESSES, ASSET_LISTS, LISTS, SECTIONS, AssetSettings, Config
+from assetbatch.config.settings import (
+    ADDRESSES,
+    ASSET_LISTS,
+    LISTS,
+    SECTIONS,
+    YEARS_OF_DAYS,
+    AssetSettings,
+    Config,
+    RuleSettings,
+)
 from assetbatch.config.symbols import derive, plain
 from assetbatch.config.urls import ServerUrl, UrlNames
 from assetbatch.config.wording import kind_of, named, shown
-from assetbatch.domain.asset_classes import AssetType, class_of, class_of_type, examples_in_words
-from assetbatch.domain.assets import Asset, AssetPriority
+from assetbatch.domain.asset_classes import (
+    AssetClass,
+    AssetType,
+    class_of,
+    class_of_type,
+    examples_in_words,
+)
+from assetbatch.domain.assets import Asset, AssetPriority, Rule
 from assetbatch.domain.bar_sizes import BarSize, as_bar_size
 from assetbatch.secret import masked_name, may_be_quoted
 
@@ -49,6 +64,10 @@ _WRITE = "write the provider's name with its prefix, such as"
 
 FROM_TICKER = "derived from the polygon_ticker"
 """The origin of a type if only the ticker is written."""
+
+
+RULE_KEY = "every"
+"""The key by which an entry of a list is a rule and no asset."""
 
 
 class ConfigFile(NamedTuple):
@@ -100,8 +119,10 @@ def read_config(file: ConfigFile, home: Path | None, wrong: list[str]) -> Config
             values[name] = convert(raw, kinds[name])
             origins[name] = f"{file.label} {name}"
     _find_duplicates(lists.assets, problems)
+    _find_equal_rules(lists.rules, problems)
     wrong.extend(_tell(file, problems))
     values |= lists.values
+    values["rules"] = tuple(lists.rules.values())
     config = Config(**values, file=file.path, origins=MappingProxyType(origins | lists.origins))
     paths = ("database.url", "redis.url", *ADDRESSES)
     secrets = tuple(path for path in paths if _holds_secret(config, path))
@@ -183,6 +204,8 @@ class _AssetLists:
         self._places: dict[str, KeyPath] = {}
         self.assets: dict[KeyPath, Asset] = {}
         """All right assets by their places in the file."""
+        self.rules: dict[KeyPath, Rule] = {}
+        """All right rules by their places in the file."""
         self.values: dict[str, tuple[Asset, ...]] = {}
         self.origins: dict[str, str] = {}
 
@@ -200,6 +223,10 @@ class _AssetLists:
         placed = []
         for index, item in enumerate(raw):
             where = (*path, index)
+            if isinstance(item, dict) and RULE_KEY in item and "symbol" not in item:
+                if rule := _rule(item, where, name, self._problems):
+                    self.rules[where] = rule
+                continue
             settings = build(ASSET_LISTS[name], item, where, self._problems)
             if settings and (asset := _asset(settings, where, name, self._problems)):
                 placed.append(asset)
@@ -256,6 +283,68 @@ def _asset(
         extended_hours=settings.extended_hours,
     )
     return _Placed(path, asset, number, origins)
+
+
+def _rule(raw: object, path: KeyPath, name: str, problems: list[ConfigProblem]) -> Rule | None:
+    """Return the rule that an entry of a list describes; add all its problems and return None if it has
+    any."""
+    if name != "secondary_assets":
+        text = "found a rule, expected an asset with its symbol: a rule belongs into secondary_assets"
+        problems.append(ConfigProblem((*path, RULE_KEY), text))
+        return None
+    settings = build(RuleSettings, raw, path, problems)
+    if settings is None:
+        return None
+    of = class_of_type(settings.every)
+    narrowed = {"exchange": settings.exchange, "type": settings.type, "quote": settings.quote}
+    foreign = [key for key, value in narrowed.items() if value is not UNSET and key not in _narrowed_by(of)]
+    for key in foreign:
+        allowed = " and ".join(_narrowed_by(of)) or "nothing"
+        text = f"found {key} for {settings.every}, expected {allowed} to narrow it"
+        problems.append(ConfigProblem((*path, key), text))
+    if settings.extended_hours and not of.extended_market:
+        foreign.append("extended_hours")
+        text = f"found true, expected false: {settings.every} have no extended hours"
+        problems.append(ConfigProblem((*path, "extended_hours"), text))
+    if foreign:
+        return None
+    bars = as_bar_size(settings.bars) if of.has_bars else BarSize.NONE
+    default_years = YEARS_OF_DAYS if not bars and of.grouped_market else 0
+    return Rule(
+        every=settings.every,
+        exchange=_several(settings.exchange),
+        kind=_several(settings.type),
+        quote=_several(settings.quote),
+        priority=_CLASSES[settings.priority],
+        update_frequency_seconds=settings.update_frequency_seconds,
+        enabled=settings.enabled,
+        bars=bars,
+        extended_hours=settings.extended_hours,
+        years_of_days=default_years if settings.years_of_days is UNSET else settings.years_of_days,
+    )
+
+
+def _narrowed_by(of: AssetClass) -> tuple[str, ...]:
+    """Return the keys that narrow a market: pairs have a currency, stocks an exchange and a type."""
+    if of.quotes:
+        return ("quote",)
+    return ("exchange", "type") if of.asset_type is AssetType.STOCKS else ()
+
+
+def _several(written: str | tuple[str, ...] | msgspec.UnsetType) -> tuple[str, ...]:
+    if written is UNSET:
+        return ()
+    return (written,) if isinstance(written, str) else tuple(dict.fromkeys(written))
+
+
+def _find_equal_rules(rules: Mapping[KeyPath, Rule], problems: list[ConfigProblem]) -> None:
+    """Report two rules for the same assets."""
+    first: dict[str, KeyPath] = {}
+    for path, rule in rules.items():
+        if rule.key in first:
+            text = f"found the same rule again, expected it once (first in {dotted(first[rule.key])})"
+            problems.append(ConfigProblem((*path, RULE_KEY), text))
+        first.setdefault(rule.key, path)
 
 
 def _pair_without_prefix(ticker: str) -> str | None:

@@ -14,12 +14,13 @@ import msgspec
 from assetbatch.config.mapping import FILLED, INSTRUMENTS, OPTIONAL, STATES
 from assetbatch.config.notify_urls import NotifyUrls
 from assetbatch.config.ping_urls import PINGED_COMMANDS, PingUrls
-from assetbatch.config.settings import ADDRESSES, ASSET_LISTS, LISTS, SECTIONS
+from assetbatch.config.settings import ADDRESSES, ASSET_LISTS, LISTS, SECTIONS, RuleSettings
 from assetbatch.config.symbols import MAX_SYMBOL_LENGTH, Symbol
 from assetbatch.config.tables import BARS, OF_INSTRUMENTS, TABLES, TableMappings
 from assetbatch.config.urls import HttpUrl, ServerUrl
 
 _NAME = {"type": "string", "minLength": 1, "maxLength": 63, "pattern": r"^[^.]+$"}
+_RULE = "a rule"
 _LIST_TITLES = {
     "priority_assets": "The assets that every run-priority refreshes, in this order",
     "secondary_assets": "The assets that enqueue-secondary queues when they are due",
@@ -28,15 +29,18 @@ _LIST_TITLES = {
 
 def config_schema() -> dict[str, Any]:
     """Return the schema of a whole file."""
+    sections: list[type[msgspec.Struct]] = [*SECTIONS.values(), *ASSET_LISTS.values(), RuleSettings]
     kinds = [
-        *map(_without_parsed_defaults, [*SECTIONS.values(), *ASSET_LISTS.values()]),
+        *map(_without_parsed_defaults, sections),
         *ADDRESSES.values(),
         *LISTS.values(),
     ]
     schemas, definitions = msgspec.json.schema_components(
         kinds, schema_hook=_custom, ref_template="#/$defs/{name}"
     )
-    found = dict(zip([*SECTIONS, *ASSET_LISTS, *ADDRESSES, *LISTS], schemas, strict=True))
+    found = dict(zip([*SECTIONS, *ASSET_LISTS, _RULE, *ADDRESSES, *LISTS], schemas, strict=True))
+    rule = found.pop(_RULE)
+    found["secondary_assets"] = {"anyOf": [found["secondary_assets"], rule]}
     for name in ASSET_LISTS:
         found[name] = {"title": _LIST_TITLES[name], "type": ["array", "null"], "items": found[name]}
     definitions["BatchSettings"]["properties"] |= {name: found[name] for name in ASSET_LISTS}

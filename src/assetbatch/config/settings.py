@@ -28,7 +28,7 @@ from assetbatch.domain.asset_classes import (
     product_of,
     ticker_pattern,
 )
-from assetbatch.domain.assets import Asset
+from assetbatch.domain.assets import Asset, Rule
 from assetbatch.domain.bar_sizes import BarSize, DerivedSize
 from assetbatch.domain.queueing import CallLimit
 from assetbatch.errors import ConfigError
@@ -323,16 +323,84 @@ class PriorityAssetSettings(AssetSettings, frozen=True):
     ] = UNSET
 
 
+_Priority = Annotated[
+    Annotated[
+        Literal["HIGH", "MEDIUM", "LOW", 2, 3, 4],
+        Meta(description="one of HIGH, MEDIUM, LOW or their numbers 2, 3, 4"),
+    ]
+    | UnsetType,
+    Meta(title="Class among the secondary assets"),
+]
+
+
 class SecondaryAssetSettings(AssetSettings, frozen=True):
     """A secondary asset. 2, 3 and 4 are the same as HIGH, MEDIUM and LOW."""
 
-    priority: Annotated[
+    priority: _Priority = UNSET
+
+
+YEARS_OF_DAYS = 2
+"""Years of days of the past that a rule without bars keeps, if it does not say otherwise: what the free plan
+shows."""
+
+TICKER_TYPES = (
+    *("CS", "ETF", "ETN", "ETV", "ETS", "FUND", "ADRC", "ADRP", "ADRR", "ADRW", "GDR", "OS", "NYRS", "AGEN"),
+    *("PFD", "WARRANT", "RIGHT", "UNIT", "SP", "EQLK", "BOND", "BASKET", "LT", "OTHER"),
+)
+"""The provider's types of stocks."""
+
+_Exchange = Annotated[str, Meta(pattern=r"^[A-Z0-9]{4}\Z")]
+_TickerType = Annotated[str, Meta(pattern=rf"^(?:{'|'.join(TICKER_TYPES)})\Z")]
+_Quote = Annotated[str, Meta(pattern=r"^[A-Z]{3,5}\Z")]
+
+
+class RuleSettings(_Section, frozen=True):
+    """A rule among the secondary assets: every asset of a market, or those of some exchanges or types."""
+
+    every: Annotated[AssetType, Meta(title="The market whose assets are all kept")]
+    exchange: Annotated[
         Annotated[
-            Literal["HIGH", "MEDIUM", "LOW", 2, 3, 4],
-            Meta(description="one of HIGH, MEDIUM, LOW or their numbers 2, 3, 4"),
+            _Exchange | tuple[_Exchange, ...],
+            Meta(description="a code of ISO 10383 such as XNYS or XNAS, or a list of them"),
         ]
         | UnsetType,
-        Meta(title="Class among the secondary assets"),
+        Meta(title="Exchanges of the stocks; all if absent"),
+    ] = UNSET
+    type: Annotated[
+        Annotated[
+            _TickerType | tuple[_TickerType, ...],
+            Meta(description=f"one of {', '.join(TICKER_TYPES)}, or a list of them"),
+        ]
+        | UnsetType,
+        Meta(title="Types of the stocks; all if absent"),
+    ] = UNSET
+    quote: Annotated[
+        Annotated[
+            _Quote | tuple[_Quote, ...],
+            Meta(description="a currency such as USD, or a list of them"),
+        ]
+        | UnsetType,
+        Meta(title="Currencies in which the pairs are quoted; all if absent"),
+    ] = UNSET
+    priority: _Priority = UNSET
+    update_frequency_seconds: Annotated[
+        int, Meta(ge=1, le=31_536_000, title="Maximum age in seconds of a price while its market is open")
+    ] = 300
+    enabled: Annotated[bool, Meta(title="false: leave the rule out")] = True
+    bars: Annotated[
+        BarSize | bool,
+        Meta(title="Size of the bars that are kept: 5m (or true), 1m, or none (or false) for the price only"),
+    ] = BarSize.FIVE_MINUTES
+    extended_hours: Annotated[
+        bool,
+        Meta(title="true: keep a stock's bars from 04:00 to 20:00 New York time, not only the session's"),
+    ] = False
+    years_of_days: Annotated[
+        Annotated[int, Meta(ge=0, le=30)] | UnsetType,
+        Meta(
+            title="Years of days of the past that are asked for, a day of the market in one call; "
+            f"{YEARS_OF_DAYS} without bars, else 0"
+        ),
     ] = UNSET
 
 
@@ -363,12 +431,15 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, dict=True):  # dict: for
     `origins` gives the origin of each key path (`queue.max_size`): `--option`, `env NAME`, `.env NAME`,
     `config.yml PATH` or `default`. `file` is the file that was read, or None in a sandbox that found none.
     `secret_files` are the files that variables name for secrets, by the origin of the name;
-    `secrets_in_file` are the settings of `file` that hold a secret.
+    `secrets_in_file` are the settings of `file` that hold a secret. `rules` stand among the secondary assets;
+    `members` are what they stand for, once that was read from the database (`Services.load_members`).
     """
 
     batch: BatchSettings = BatchSettings()
     priority_assets: tuple[Asset, ...] = ()
     secondary_assets: tuple[Asset, ...] = ()
+    rules: tuple[Rule, ...] = ()
+    members: tuple[Asset, ...] = ()
     rate_limiting: RateLimitSettings = RateLimitSettings()
     queue: QueueSettings = QueueSettings()
     verify: VerifySettings = VerifySettings()
@@ -402,7 +473,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, dict=True):  # dict: for
     @cached_property
     def products(self) -> tuple[Product, ...]:
         """The products of all assets, in their order; currencies where there is no asset."""
-        found = {product_of(asset_type) for asset_type in {asset.asset_type for asset in self.assets}}
+        found = set(map(product_of, self.asset_types))
         return tuple(one for one in Product if one in found) or (Product.CURRENCIES,)
 
     @property
@@ -424,24 +495,50 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, dict=True):  # dict: for
 
     @cached_property
     def enabled_secondary_assets(self) -> tuple[Asset, ...]:
-        """The assets that `enqueue-secondary` looks at, in their order."""
-        return tuple(asset for asset in self.secondary_assets if asset.enabled)
+        """The assets that `enqueue-secondary` looks at, in their order; the members of rules are the last."""
+        return (*(asset for asset in self.secondary_assets if asset.enabled), *self.members)
+
+    @cached_property
+    def enabled_rules(self) -> tuple[Rule, ...]:
+        """The rules whose members are looked up and kept."""
+        return tuple(rule for rule in self.rules if rule.enabled)
 
     @cached_property
     def assets(self) -> tuple[Asset, ...]:
         """All assets that are kept fresh, the priority assets first."""
         return self.enabled_priority_assets + self.enabled_secondary_assets
 
+    @property
+    def has_secondary(self) -> bool:
+        """Whether there is anything for `enqueue-secondary`: an asset, or a rule."""
+        return bool(self.enabled_secondary_assets or self.enabled_rules)
+
     @cached_property
     def follows_exchange(self) -> bool:
-        """Whether an asset follows the days of the stock exchange."""
-        types = {asset.asset_type for asset in self.assets}
-        return any(class_of_type(asset_type).has_trading_days for asset_type in types)
+        """Whether an asset, or a rule, follows the days of the stock exchange."""
+        return any(class_of_type(asset_type).has_trading_days for asset_type in self.asset_types)
+
+    @cached_property
+    def asset_types(self) -> tuple[AssetType, ...]:
+        """The classes of all assets and rules: the same whether the members are known or not."""
+        written = (*self.enabled_priority_assets, *(one for one in self.secondary_assets if one.enabled))
+        types = dict.fromkeys(asset.asset_type for asset in written)
+        return tuple(types | dict.fromkeys(rule.every for rule in self.enabled_rules))
 
     @property
     def configured_symbols(self) -> tuple[str, ...]:
         """The symbols of all assets, also of those that are switched off."""
-        return tuple(asset.symbol for asset in (*self.priority_assets, *self.secondary_assets))
+        return tuple(asset.symbol for asset in (*self.written_assets, *self.members))
+
+    @property
+    def written_assets(self) -> tuple[Asset, ...]:
+        """The assets that are written one by one, also those that are switched off."""
+        return self.priority_assets + self.secondary_assets
+
+    @cached_property
+    def members_by_symbol(self) -> Mapping[str, Asset]:
+        """The members of rules by their symbols."""
+        return {asset.symbol: asset for asset in self.members}
 
     @cached_property
     def assets_by_symbol(self) -> Mapping[str, Asset]:
@@ -455,7 +552,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, dict=True):  # dict: for
     @cached_property
     def _symbols_by_ticker(self) -> Mapping[str, tuple[str, ...]]:
         found: dict[str, tuple[str, ...]] = {}
-        for asset in (*self.priority_assets, *self.secondary_assets):
+        for asset in (*self.written_assets, *self.members):
             found[asset.polygon_ticker] = (*found.get(asset.polygon_ticker, ()), asset.symbol)
         return found
 
@@ -464,6 +561,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, dict=True):  # dict: for
         if they are switched off, else the one that the ticker follows from."""
         if ticker in self._symbols_by_ticker:
             return self._symbols_by_ticker[ticker]
+        if ":" not in ticker:  # a stock: no ticker follows from a symbol whose type nobody has said
+            return ()
         name = ticker.partition(":")[2]
         derived = derive(name)
         follows = derived is not None and derived.polygon_ticker == ticker

@@ -24,9 +24,13 @@ if TYPE_CHECKING:
 
     from assetbatch.database.adoption import Plan
     from assetbatch.database.initialisation import Initialised
+    from assetbatch.database.members import PageTaken
     from assetbatch.database.splits import Learned
+    from assetbatch.domain.assets import Rule
     from assetbatch.domain.bar_sizes import DerivedSize
     from assetbatch.domain.exporting import Content, ExportSize, Piece
+    from assetbatch.domain.listings import Listing
+    from assetbatch.domain.rules import ListedTicker, Member, Walk
     from assetbatch.domain.splits import Days, KnownSplit, Listed, Split
     from assetbatch.domain.verification import Tally, Verified
 
@@ -152,10 +156,12 @@ class Store:
         )
 
     def forget_rejections(self) -> None:
-        """Make everything due at once that the database has rejected: its columns may be others now."""
+        """Make everything due at once that the database has rejected: its columns may be others now. Ask once
+        more after stocks that were delisted or renamed."""
 
         def work(connection: Connection, _: bool) -> None:
             connection.execute(connection.statements("sync.forget_rejections"))
+            connection.execute(connection.statements("sync.doubt_endings"))
             connection.execute(connection.statements("coverage.forget_rejected"))
 
         self._session.run("forgetting what was refused", work)
@@ -232,6 +238,21 @@ class Store:
             "reading what is stored", lambda connection, _: reading.load(connection, asked)
         )
 
+    def save_listing(self, symbol: str, listing: Listing) -> None:
+        """Keep what is known of the listing of a stock; nothing if its symbol is not registered."""
+        import msgspec
+
+        from assetbatch.database.text import storable
+
+        text = msgspec.json.encode(listing).decode()
+
+        def work(connection: Connection, _: bool) -> None:
+            encoding = connection.info.parameter_status("server_encoding")
+            arguments = {"symbol": symbol, "listing": storable(text, encoding)}
+            connection.execute(connection.statements("sync.save_listing"), arguments)
+
+        self._session.run("saving a listing", work)
+
     def ask_again(self, symbols: Iterable[str], now_ms: int) -> None:
         """Want once more, in bars of one minute, what was asked for of these symbols in bars of five."""
         asked = list(symbols)
@@ -265,6 +286,41 @@ class Store:
         return self._session.run(
             "reading what was verified",
             lambda connection, _: verification.tallies(connection, asked, now_ms),
+        )
+
+    def members(self, rules: Collection[str]) -> dict[str, list[Member]]:
+        """Return the members of each rule, by its key, that are not gone. One query."""
+        from assetbatch.database import members
+
+        return self._idle().run("reading the members", lambda connection, _: members.load(connection, rules))
+
+    def walks(self, rules: Collection[str]) -> dict[str, Walk]:
+        """Return how far the members of each rule are looked up; a rule that never was is absent."""
+        from assetbatch.database import members
+
+        return self._session.run(
+            "reading the walks", lambda connection, _: members.load_walks(connection, rules)
+        )
+
+    def take_page(
+        self,
+        rule: Rule,
+        page: Sequence[ListedTicker],
+        walk: Walk,
+        owners: Mapping[str, str],
+        mappings: TableMappings,
+        derived: Collection[DerivedSize],
+    ) -> PageTaken:
+        """Register the members of a rule that a page of tickers brings, and record the `walk` as it is after
+        it; a walk that is finished says which members are gone.
+
+        `owners` are the tickers of the symbols that the configuration has. All in one transaction.
+        """
+        from assetbatch.database import members
+
+        return self._session.run(
+            "registering members",
+            lambda connection, _: members.take_page(connection, rule, page, walk, owners, mappings, derived),
         )
 
     def closes(self, symbols: Iterable[str], points: int = 96) -> dict[str, list[tuple[int, float]]]:

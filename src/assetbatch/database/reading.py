@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -13,6 +14,9 @@ from assetbatch.database.text import storable
 from assetbatch.domain.bar_sizes import BarSize
 from assetbatch.domain.models import IntervalState, StoredAsset
 from assetbatch.domain.status import OPEN, Status
+
+if TYPE_CHECKING:
+    from assetbatch.domain.listings import Listing
 
 BARS_OF_A_DAY = 288
 
@@ -41,6 +45,7 @@ def load(connection: Connection, symbols: Iterable[str]) -> dict[str, StoredAsse
         rejected_ms,
         rejected_since_ms,
         bar_size,
+        listing,
     ) in connection.execute(connection.statements("assets.load"), {"symbols": asked}).fetchall():
         update = last_update.read(text)
         found[symbol] = StoredAsset(
@@ -61,8 +66,15 @@ def load(connection: Connection, symbols: Iterable[str]) -> dict[str, StoredAsse
             rejected_ms=rejected_ms,
             rejected_since_ms=rejected_since_ms,
             bar_size=None if bar_size is None else BarSize(bar_size),
+            listing=None if listing is None else _listing(listing),
         )
     return {symbol: found[symbol] for symbol in asked if symbol in found}
+
+
+def _listing(text: str) -> Listing:
+    from assetbatch.domain.listings import Listing  # currencies have none
+
+    return msgspec.json.decode(text, type=Listing)
 
 
 def _words(names: Names) -> dict[str, str]:

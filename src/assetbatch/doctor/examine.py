@@ -309,7 +309,7 @@ def _provider(services: Services, deadline: Deadline) -> Sequence[Finding]:
             services.window.complete(grant)
         else:
             services.window.cancel(grant)
-    types = dict.fromkeys(asset.asset_type for asset in services.config.assets) or AssetType
+    types = services.config.asset_types or AssetType
     markets = ", ".join(f"{name} {status.markets.get(name, 'unknown')}" for name in types)
     return of_provider(ProviderClock(status.server_time_ms, markets), Asked(before_ms, services.now_ms()))
 

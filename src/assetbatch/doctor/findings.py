@@ -349,7 +349,7 @@ def of_plan(config: Config, known: Entitlements, now_ms: int) -> list[Finding]:
     """Return up to when each class may be seen, product by product, and what the provider has refused of the
     plan."""
     horizons: dict[Product, list[str]] = {product: [] for product in config.products}
-    for asset_type in dict.fromkeys(asset.asset_type for asset in config.assets):
+    for asset_type in config.asset_types:
         horizons[product_of(asset_type)].append(_horizon(known, asset_type, now_ms))
     findings = []
     for product, shown in horizons.items():
@@ -446,8 +446,8 @@ def _has_work(command: Command, waiting: int, config: Config) -> bool:
     if command is Command.RUN_PRIORITY:
         return bool(config.enabled_priority_assets)
     if command is Command.ENQUEUE_SECONDARY:
-        return bool(config.enabled_secondary_assets)
-    return bool(waiting or config.enabled_secondary_assets)
+        return config.has_secondary
+    return bool(waiting or config.has_secondary)
 
 
 def _of_job(job: JobHealth, age_ms: int, waiting: int, config: Config) -> Finding:

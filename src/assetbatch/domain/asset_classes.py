@@ -14,6 +14,7 @@ from functools import lru_cache
 import msgspec
 
 from assetbatch.domain.currencies import COINS, CURRENCIES, METALS
+from assetbatch.domain.units import MINUTE_MS
 
 
 class AssetType(StrEnum):
@@ -98,10 +99,15 @@ class AssetClass(msgspec.Struct, frozen=True, kw_only=True):
     snapshot_market: str | None = None
     unified_market: str | None = None
     grouped_market: str | None = None
+    reference_market: str | None = None
+    """The provider's word for its market in `/v3/reference/tickers`."""
+    is_split_adjusted: bool | None = True
+    """Whether its bars are asked for with the splits worked in; None where the provider knows no splits."""
+    published_after_ms: int = 0
+    """How long after New York midnight a day that has ended is asked for, where the plan shows no running
+    day."""
     has_bars: bool = True
     has_volume: bool = True
-    has_splits: bool = False
-    """Whether its bars are stored as they were traded, and the splits of its assets apart."""
     goes_by_quote: bool = True
     """Whether a price without a trade is the middle of the quote. A stock's may be far from any trade."""
     is_sold_by_ticker: bool = False
@@ -128,6 +134,11 @@ class AssetClass(msgspec.Struct, frozen=True, kw_only=True):
     def has_trading_days(self) -> bool:
         """Whether its market follows the days of the stock exchange."""
         return isinstance(self.sessions, TradingDays)
+
+    @property
+    def has_splits(self) -> bool:
+        """Whether its bars are stored as they were traded, and the splits of its assets apart."""
+        return self.is_split_adjusted is False
 
     @property
     def has_market_snapshot(self) -> bool:
@@ -157,6 +168,7 @@ _METALS = AssetClass(
     },
     snapshot_market="forex",
     grouped_market="fx",
+    reference_market="fx",
     largest_price=50_000.0,
     largest_volume=1e6,
     price_digits=5,
@@ -173,6 +185,7 @@ _FOREX = AssetClass(
     sessions={6: ((17, 24),), **dict.fromkeys(range(4), ((0, 24),)), 4: ((0, 17),)},
     snapshot_market="forex",
     grouped_market="fx",
+    reference_market="fx",
     largest_price=50_000.0,
     largest_volume=1e6,
     price_digits=5,
@@ -187,6 +200,7 @@ _CRYPTO = AssetClass(
     quotes=CURRENCIES,
     snapshot_market="crypto",
     grouped_market="crypto",
+    reference_market="crypto",
     largest_price=500_000.0,
     largest_volume=1e9,
     price_digits=8,
@@ -198,7 +212,6 @@ _STOCKS = AssetClass(
     goes_by_quote=False,
     has_days_of_bars=False,
     has_delayed_plans=True,
-    has_splits=True,
     market=Market.STOCK,
     extended_market=Market.STOCK_EXTENDED,
     prefix="",
@@ -207,8 +220,11 @@ _STOCKS = AssetClass(
     is_named_by_ticker=True,
     sessions=TradingDays(),
     locale="us",
+    is_split_adjusted=False,
+    published_after_ms=5 * MINUTE_MS,
     snapshot_market="stocks",
     grouped_market="stocks",
+    reference_market="stocks",
     largest_price=2_000_000.0,  # BRK.A costs 800,000
     largest_volume=1e10,
     price_digits=4,
@@ -220,12 +236,15 @@ _INDICES = AssetClass(
     goes_by_quote=False,
     has_days_of_bars=False,
     has_delayed_plans=True,
+    is_split_adjusted=None,
+    published_after_ms=5 * MINUTE_MS,
     market=Market.INDEX,
     prefix="I:",
     example="I:NDX",
     is_named_by_ticker=True,
     sessions=TradingDays(),
     locale="us",
+    reference_market="indices",
     unified_market="indices",
     is_sold_by_ticker=True,
     has_volume=False,
@@ -240,10 +259,16 @@ CLASSES = (_METALS, _FOREX, _CRYPTO, _STOCKS, _INDICES)
 _BY_TYPE = {one.asset_type: one for one in CLASSES}
 EXAMPLES = {asset_type: one.example for asset_type, one in _BY_TYPE.items()}
 """A ticker of each type, for messages."""
+_EXTENDED = {one.market: one.extended_market for one in CLASSES if one.extended_market}
 SESSIONS: dict[Market, Sessions | None] = {
     **{one.market: one.sessions for one in CLASSES},
     Market.STOCK_EXTENDED: TradingDays(opens=time(4), late_hours=4),
 }
+
+
+def longest_hours(market: Market) -> Market:
+    """Return the market that is open whenever the provider may have data of this one."""
+    return _EXTENDED.get(market, market)
 
 
 @lru_cache(maxsize=2**14)

@@ -98,14 +98,14 @@ def choose_calls(
     price = WorkKind.PRICE  # looked up once: thousands of assets have a price
     ordered = sorted(work, key=lambda item: item.kind is not price)
     for position, item in enumerate(ordered):
-        key = _shared_call(item.asset, known, now_ms) if item.kind is price else None
+        key = shared_call(item.asset, known, now_ms) if item.kind is price else None
         if key:
             shared.setdefault(key, []).append((position, item))
         else:
             single.append((position, item))
     for (sort, *details), members in shared.items():
-        if sort is GroupedDayCall and len(members) == 1:  # a call of its own costs the same and brings less
-            single += members
+        if sort is GroupedDayCall and len(members) == 1 and not _has_days_of_its_own(members[0][1].asset):
+            single += members  # a call of its own costs the same
             continue
         if sort is SnapshotCall:
             details = []  # a product keeps calls apart, and is no part of them
@@ -123,7 +123,7 @@ def choose_calls(
     return [call for _, call in sorted(drafts, key=lambda draft: draft[0])]
 
 
-def _shared_call(asset: Asset, known: Entitlements, now_ms: int) -> tuple[object, ...] | None:
+def shared_call(asset: Asset, known: Entitlements, now_ms: int) -> tuple[object, ...] | None:
     """Return the key of the call that brings the price of this asset along with others, or None if none
     does."""
     asset_type, ticker = asset.asset_type, asset.polygon_ticker
@@ -133,26 +133,37 @@ def _shared_call(asset: Asset, known: Entitlements, now_ms: int) -> tuple[object
         return (SnapshotCall,)
     if known.market_snapshots(asset_type, now_ms, ticker):
         return (MarketSnapshotCall, asset_type)
-    if asset.asset_class.grouped_market is None:
-        return None
-    only_days = not known.intraday(asset_type, now_ms, ticker)
-    ended_days = not asset.bars and not known.may_ask_today(asset_type, now_ms)
-    if (only_days or ended_days) and not known.lacks(Restriction.GROUPED, asset_type, now_ms):
+    if goes_by_day(asset, known, now_ms):
         visible = last_open(asset.market, known.last_day_end_ms(asset_type, now_ms))
         return (GroupedDayCall, asset_type, day_of(visible - 1))
     return None
 
 
+def _has_days_of_its_own(asset: Asset) -> bool:
+    """Return whether the bar of a day does not follow from its minutes: that of a stock has the prices of the
+    session, which minutes beside the session do not change."""
+    return asset.asset_class.has_trading_days
+
+
+def goes_by_day(asset: Asset, known: Entitlements, now_ms: int) -> bool:
+    """Return whether a grouped day brings the price of an asset that no snapshot brings."""
+    asset_type = asset.asset_type
+    if asset.asset_class.grouped_market is None or known.lacks(Restriction.GROUPED, asset_type, now_ms):
+        return False
+    only_days = not known.intraday(asset_type, now_ms, asset.polygon_ticker)
+    return only_days or (not asset.bars and not known.may_ask_today(asset_type, now_ms))
+
+
 def shares_calls(assets: Iterable[Asset], known: Entitlements, now_ms: int) -> bool:
     """Return whether one call can serve several of these assets, so that they are worth taking together."""
-    return any(_shared_call(asset, known, now_ms) for asset in assets)
+    return any(shared_call(asset, known, now_ms) for asset in assets)
 
 
 def share_of_shared(assets: Sequence[Asset], known: Entitlements, now_ms: int) -> float:
     """Return the share (0 to 1) of these assets whose prices come along with others in one call."""
     if not assets:
         return 0.0
-    return sum(_shared_call(asset, known, now_ms) is not None for asset in assets) / len(assets)
+    return sum(shared_call(asset, known, now_ms) is not None for asset in assets) / len(assets)
 
 
 def _ranges_of(

@@ -25,11 +25,19 @@ from assetbatch.domain.market_hours import (
     special_day,
     start_of_day,
 )
-from assetbatch.domain.models import BAR_MS, CoveredInterval, IntervalState, Look, floor_to_bar
+from assetbatch.domain.models import (
+    BAR_MS,
+    END_OF_TIME_MS,
+    CoveredInterval,
+    IntervalState,
+    Look,
+    floor_to_bar,
+)
 from assetbatch.domain.pages import SURE, Reach
 from assetbatch.domain.units import DAY_MS, HOUR_MS
 
 Interval = tuple[int, int]
+ALWAYS: Interval = (0, END_OF_TIME_MS)
 """`[start_ms, end_ms)`."""
 
 GAP_MS = HOUR_MS
@@ -238,6 +246,8 @@ class GapReason(StrEnum):
     """Asked, and the provider has nothing of a market whose assets may go without a trade for hours."""
     NOT_IN_PLAN = "not_in_plan"
     """Older than the plan's history."""
+    NOT_LISTED = "not_listed"
+    """From before a stock was listed under its ticker, or after."""
     NOT_PUBLISHED = "not_published"
     """Later than what the key may see now."""
     FAILED = "failed"
@@ -284,8 +294,10 @@ def explained_gaps(
     visible_until_ms: int,
     *,
     include_closed: bool = False,
+    listed: Interval = ALWAYS,
 ) -> list[Gap]:
-    """Return the gaps within the intervals without stored bars (ascending), with their reasons.
+    """Return the gaps within the intervals without stored bars (ascending), with their reasons. `listed` is
+    the time in which a stock was listed.
 
     Every open interval of five minutes is in exactly one gap, and no closed one is counted. Gaps of one
     reason between which the market was only closed are one. An interval is published when it can be seen as a
@@ -298,7 +310,7 @@ def explained_gaps(
         for opens_ms, closes_ms in open_intervals(market, start_ms, end_ms):
             if include_closed and at_ms < opens_ms:
                 found.append(_closed(market, at_ms, opens_ms))
-            for piece in _explained(market, coverage, opens_ms, closes_ms, border_ms):
+            for piece in _explained(market, coverage, opens_ms, closes_ms, border_ms, listed):
                 if found and _continues(market, found[-1], piece):
                     found[-1] = _joined(found[-1], piece)
                 else:
@@ -322,6 +334,22 @@ def _closed(market: Market, start_ms: int, end_ms: int) -> Gap:
 
 
 def _explained(
+    market: Market,
+    coverage: Sequence[CoveredInterval],
+    start_ms: int,
+    end_ms: int,
+    border_ms: int,
+    listed: Interval,
+) -> Iterator[Gap]:
+    from_ms, to_ms = (min(max(start_ms, at_ms), end_ms) for at_ms in listed)
+    if start_ms < from_ms:
+        yield _gap(start_ms, from_ms, GapReason.NOT_LISTED)
+    yield from _explained_while_listed(market, coverage, from_ms, to_ms, border_ms)
+    if to_ms < end_ms:
+        yield _gap(to_ms, end_ms, GapReason.NOT_LISTED)
+
+
+def _explained_while_listed(
     market: Market, coverage: Sequence[CoveredInterval], start_ms: int, end_ms: int, border_ms: int
 ) -> Iterator[Gap]:
     seen_to_ms = min(max(start_ms, border_ms), end_ms)

@@ -8,6 +8,7 @@ from itertools import pairwise
 import msgspec
 
 from assetbatch.domain.assets import Asset
+from assetbatch.domain.calls import goes_by_day
 from assetbatch.domain.coverage import asked_to
 from assetbatch.domain.entitlements import Entitlements, KnownRestriction, Restriction
 from assetbatch.domain.market_hours import last_open, next_open
@@ -100,6 +101,15 @@ def _assess_price(asset: Asset, stored: StoredAsset | None, known: Entitlements,
     return Verdict(False, Explanation(Reason.NOTHING_NEWER, at_ms=stored.as_of_ms))
 
 
+def _ended(case: _Case) -> Verdict | None:
+    """Return not due if nothing comes under the ticker any more. That is no failure."""
+    listing = case.stored.listing if case.stored is not None else None
+    if listing is None or not listing.has_ended:
+        return None
+    reason = Reason.RENAMED if listing.renamed_to else Reason.DELISTED
+    return Verdict(False, Explanation(reason, about=listing.ending))
+
+
 def _rejected(case: _Case) -> Verdict | None:
     """Return a pause if the database has refused the asset."""
     pause_ms = rejection_pause_ms(case.stored, case.now_ms) if case.stored is not None else 0
@@ -125,9 +135,19 @@ def _paused_by_status(case: _Case) -> Verdict | None:
             return _paused(Reason.UNKNOWN_TICKER, pause_ms)
         case Status.NOT_ENTITLED if since_ms < NOT_ENTITLED_AGAIN_MS:
             return _paused(Reason.NOT_IN_PLAN)
+        case Status.NO_DATA if _was_left_out(case, stored.status_at_ms):
+            return _paused(Reason.NOT_TRADED)
         case Status.NO_DATA if since_ms < (pause_ms := _no_data_pause_ms(case, stored.status_at_ms)):
             return _paused(Reason.NO_DATA, pause_ms)
     return None
+
+
+def _was_left_out(case: _Case, status_at_ms: int) -> bool:
+    """Return whether the whole market of the last visible day has come, without the asset."""
+    asset, known = case.asset, case.known
+    visible_until_ms = known.last_day_end_ms(asset.asset_type, case.now_ms)
+    at_ms = _whole_day_at(case, last_open(asset.market, visible_until_ms))
+    return at_ms is not None and at_ms <= status_at_ms
 
 
 def _no_data_pause_ms(case: _Case, status_at_ms: int) -> int:
@@ -143,7 +163,7 @@ def _paused(reason: Reason, duration_ms: int | None = None) -> Verdict:
     return Verdict(False, Explanation(reason, duration_ms=duration_ms), paused=True)
 
 
-BLOCKS: tuple[Callable[[_Case], Verdict | None], ...] = (_rejected, _not_in_plan, _paused_by_status)
+BLOCKS: tuple[Callable[[_Case], Verdict | None], ...] = (_ended, _rejected, _not_in_plan, _paused_by_status)
 """The rules that keep a price from being asked for, in their order."""
 
 
@@ -160,6 +180,10 @@ class _Refreshed(msgspec.Struct, frozen=True, gc=False):
     visible_until: int
     frequency: int
     may_ask_today: bool
+    published_after: int
+    """How long after its end a day is asked for."""
+    whole_day_at: int | None
+    """When the whole market of the visible day was asked for and came, if that is how the price comes."""
 
     @property
     def since_sync(self) -> int:
@@ -169,7 +193,7 @@ class _Refreshed(msgspec.Struct, frozen=True, gc=False):
     def visible_since(self) -> int:
         """The moment since which the last open moment can be seen."""
         if not self.may_ask_today:
-            return self.visible_until
+            return self.visible_until + self.published_after
         return self.visible + self.now_ms - self.visible_until
 
 
@@ -181,14 +205,17 @@ def _refreshed(case: _Case, stored: StoredAsset, as_of_ms: int, last_sync_ms: in
     if not case.by_snapshot:  # then the price follows from the bars
         complete_to_ms = max(complete_to_ms, asked_to(stored.coverage, now_ms) or 0)
     frequency_ms = asset.update_frequency_seconds * SECOND_MS
+    visible_ms = last_open(asset.market, min(now_ms, visible_until_ms))
     return _Refreshed(
         now_ms=now_ms,
         complete_to=complete_to_ms,
         last_sync=last_sync_ms,
-        visible=last_open(asset.market, min(now_ms, visible_until_ms)),
+        visible=visible_ms,
         visible_until=visible_until_ms,
         frequency=frequency_ms - min(JITTER_MS, frequency_ms * 3 // 10),
         may_ask_today=known.may_ask_today(asset.asset_type, now_ms),
+        published_after=asset.asset_class.published_after_ms,
+        whole_day_at=_whole_day_at(case, visible_ms),
     )
 
 
@@ -197,6 +224,23 @@ def _complete(price: _Refreshed) -> Verdict | None:
     if price.complete_to < price.visible:
         return None
     return Verdict(False, Explanation(Reason.COMPLETE, at_ms=price.visible))
+
+
+def _whole_day_at(case: _Case, visible_ms: int) -> int | None:
+    """Return when the provider was asked for the whole market of the visible day and answered, where that is
+    how the price of a stock comes."""
+    asset = case.asset
+    if case.by_snapshot or not asset.asset_class.has_trading_days:
+        return None
+    at_ms = case.known.whole_day_at_ms(asset.asset_type, visible_ms)
+    return at_ms if at_ms is not None and goes_by_day(asset, case.known, case.now_ms) else None
+
+
+def _not_traded(price: _Refreshed) -> Verdict | None:
+    """Return not due if the whole market of the day has come, without the asset."""
+    if price.whole_day_at is None or price.last_sync < price.whole_day_at:
+        return None
+    return Verdict(False, Explanation(Reason.NOT_TRADED))
 
 
 def _by_frequency(price: _Refreshed) -> Verdict | None:
@@ -230,6 +274,7 @@ def _end_missing(price: _Refreshed) -> Verdict | None:
 
 TIMING: tuple[Callable[[_Refreshed], Verdict | None], ...] = (
     _complete,
+    _not_traded,
     _by_frequency,
     _newly_visible,
     _final,
@@ -255,6 +300,8 @@ def bars_lag(asset: Asset, stored: StoredAsset, known: Entitlements, now_ms: int
     At least one finished bar that the frequency asks for was not asked for. Without snapshots the price comes
     from the bars, and nothing is left over.
     """
+    if stored.has_ended:
+        return False
     if not asset.bars or not known.any_snapshots(asset.asset_type, now_ms, asset.polygon_ticker):
         return False
     if not known.intraday(asset.asset_type, now_ms, asset.polygon_ticker):

@@ -94,8 +94,8 @@ class KnownRestriction(msgspec.Struct, frozen=True, kw_only=True):
 
     `message` is the provider's text. `tickers` are those whose calls were refused. A restriction that may be
     a ticker's own (`OF_TICKERS`) holds for them, and for their market if two of it were refused and it is
-    `general`. One of snapshots (`OF_TICKERS_ONLY`) holds for the class, or for the tickers if it is not
-    `general`.
+    `general`, unless a plan may have single tickers of it. One of snapshots (`OF_TICKERS_ONLY`) holds for the
+    class, or for the tickers if it is not `general`.
     """
 
     restriction: Restriction
@@ -116,7 +116,8 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
 
     `newest_ms` is the newest moment of any data. `today_at_ms` is when data of the running day were last
     seen, and `lag_ms` how old the newest of an open market were then. `delayed` is what the provider last
-    said of it.
+    said of it. `day_end_ms` is the end of the newest day of which the provider has shown the whole market,
+    and `day_at_ms` is when it was asked for that.
     """
 
     asset_type: AssetType
@@ -125,6 +126,8 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     today_at_ms: int | None = None
     lag_ms: int | None = None
     delayed: bool | None = None
+    day_end_ms: int | None = None
+    day_at_ms: int | None = None
 
     @property
     def is_delayed(self) -> bool:
@@ -190,8 +193,9 @@ class Entitlements:
         if known is None or not known.since_ms <= now_ms < known.until_ms:
             return None
         if restriction in OF_TICKERS and ticker is not None and ticker not in known.tickers:
-            alike = [one for one in known.tickers if class_of(one) is class_of(ticker)]
-            return known if known.general and len(alike) > 1 else None
+            of = class_of(ticker)
+            alike = [one for one in known.tickers if class_of(one) is of]
+            return known if known.general and len(alike) > 1 and not of.is_sold_by_ticker else None
         if restriction in OF_TICKERS_ONLY and not known.general and ticker not in known.tickers:
             return None
         return known
@@ -303,7 +307,7 @@ class Entitlements:
     @_memoized_per_moment
     def last_day_end_ms(self, asset_type: AssetType, now_ms: int) -> int:
         """Return the end of the last New York day that is published."""
-        midnight = last_midnight(now_ms)
+        midnight = last_midnight(now_ms - class_of_type(asset_type).published_after_ms)
         unpublished = self.lacks(Restriction.LAST_DAY, asset_type, now_ms)
         since_ms = unpublished.unpublished_since_ms if unpublished else None
         return last_midnight(since_ms - 1) if since_ms and since_ms <= midnight else midnight
@@ -324,6 +328,19 @@ class Entitlements:
         """Return the newest moment of any data of this class that the provider has shown; 0 for none."""
         observation = self._observations.get(asset_type)
         return observation.newest_ms if observation else 0
+
+    def whole_day_at_ms(self, asset_type: AssetType, at_ms: int) -> int | None:
+        """Return when the provider was asked for the whole market of the day of a moment or of a later one;
+        None before it has shown it."""
+        observation = self._observations.get(asset_type)
+        if observation is None or observation.day_end_ms is None or observation.day_end_ms < at_ms:
+            return None
+        return observation.day_at_ms
+
+    def is_unpublished(self, asset_type: AssetType, end_ms: int, now_ms: int) -> bool:
+        """Return whether the day that ended at `end_ms` is believed not to be published yet."""
+        unpublished = self.lacks(Restriction.LAST_DAY, asset_type, now_ms)
+        return unpublished is not None and unpublished.unpublished_since_ms == end_ms
 
     def page_kind(self, market: Market, ticker: str, now_ms: int) -> PageKind:
         """Return what is known of the longest page of this ticker that is worth a call."""
@@ -464,11 +481,28 @@ class Entitlements:
             today_at_ms=now_ms if today else before.today_at_ms if before else None,
             lag_ms=lag_ms,
             delayed=delayed,
+            day_end_ms=before.day_end_ms if before else None,
+            day_at_ms=before.day_at_ms if before else None,
         )
         if before and _says_nothing_new(before, observation, now_ms):
             observation = msgspec.structs.replace(observation, at_ms=before.at_ms)
             self._observations[asset_type] = observation
             return None
+        self._observations[asset_type] = observation
+        return observation
+
+    def saw_day(self, asset_type: AssetType, end_ms: int, now_ms: int) -> Observation | None:
+        """Take into account that the provider has shown the whole market of the day that ended at `end_ms`.
+
+        Return the observation, or None if as new a day was shown before.
+        """
+        before = self._observations.get(asset_type)
+        if before is None:
+            before = Observation(asset_type=asset_type, at_ms=now_ms, newest_ms=0)
+        if before.day_end_ms is not None and end_ms <= before.day_end_ms:
+            return None
+        self._memo.clear()
+        observation = msgspec.structs.replace(before, day_end_ms=end_ms, day_at_ms=now_ms)
         self._observations[asset_type] = observation
         return observation
 
@@ -518,7 +552,8 @@ _IN_WORDS = {
 def restriction_in_words(known: KnownRestriction) -> str:
     """Return what a plan lacks and what is done about it, for people."""
     start = "" if known.history_starts_ms is None else moment(known.history_starts_ms)
-    alone = known.restriction in OF_TICKERS_ONLY and not known.general
+    by_ticker = class_of_type(known.asset_type).is_sold_by_ticker and known.restriction in OF_TICKERS
+    alone = by_ticker or (known.restriction in OF_TICKERS_ONLY and not known.general)
     whose = listed(known.tickers) if alone else known.asset_type.value
     what = _IN_WORDS[known.restriction].format(type=whose, start=start)
     return f"{what}; asked again {moment(known.until_ms)}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import date
 from enum import StrEnum
-from typing import Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import msgspec
 
@@ -16,12 +16,18 @@ from assetbatch.domain.bar_sizes import BarSize
 from assetbatch.domain.status import Status
 from assetbatch.domain.units import MINUTE_MS
 
+if TYPE_CHECKING:  # currencies have none
+    from assetbatch.domain.listings import Listing
+
 BAR_MS = 5 * MINUTE_MS
 """Length of a bar: five minutes."""
 
 SETTLED_AFTER_MS = 25 * MINUTE_MS
 """Age of a bar's start from which the provider's word on it is final, also that there is no such bar: a bar
 takes 5 minutes, and plans lag by up to 15."""
+
+END_OF_TIME_MS = 2**53
+"""Later than every moment."""
 
 SNAPSHOT_TICKERS = 250
 """Maximum number of tickers of one `/v3/snapshot`; without `limit` the provider answers only 10."""
@@ -192,6 +198,23 @@ class StoredAsset(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """When the database last refused this symbol, if nothing was recorded of it since."""
     rejected_since_ms: int | None = None
     """The first of these refusals since the last success."""
+    listing: Listing | None = None
+    """Since when a stock is listed, and what became of it; None where nobody has asked."""
+
+    @property
+    def listed_from_ms(self) -> int:
+        """The moment before which bars under its ticker are not its own; 0 if none is known."""
+        return self.listing.from_ms if self.listing else 0
+
+    @property
+    def listed_to_ms(self) -> int:
+        """The moment from which on nothing comes under its ticker; the end of all time if there is none."""
+        return self.listing.to_ms if self.listing else END_OF_TIME_MS
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether nothing comes under its ticker any more."""
+        return self.listing is not None and self.listing.has_ended
 
 
 class Outcome(msgspec.Struct, frozen=True, gc=False):

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from assetbatch.domain.asset_classes import Market
+from assetbatch.domain.asset_classes import Market, longest_hours
 from assetbatch.domain.market_hours import day_of, days_span, open_ms_between, start_of_day
 from assetbatch.domain.units import DAY_MS
 
@@ -69,6 +69,7 @@ class Reach(NamedTuple):
 
     def _furthest(self, market: Market, day: date, step: int) -> date:
         furthest = day + step * timedelta(days=self.days - 1)
+        market = longest_hours(market)  # a page has room for minutes that are not kept too
         while self.open_ms and abs((furthest - day).days) < MOST_PAGES * PAGE_DAYS:
             further = furthest + step * timedelta(days=1)
             first, last = min(day, further), max(day, further)

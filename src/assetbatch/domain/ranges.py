@@ -85,11 +85,13 @@ def missing_intervals(
 ) -> list[CoveredInterval]:
     """Return the intervals of a page of the past that are still to be asked for.
 
-    They lie within the plan's history and what is published, and hold open time. What another page was just
-    answered without waits for its pause, unless it shows whether longer pages come whole.
+    They lie within the plan's history, the listing of a stock and what is published, and hold open time. What
+    another page was just answered without waits for its pause, unless it shows whether longer pages come
+    whole.
     """
     asset = work.asset
     start_ms, end_ms = _visible(work, known, now_ms)
+    start_ms = max(start_ms, stored.listed_from_ms if stored else 0)
     coverage = stored.coverage if stored else ()
     proven = known.page_kind(asset.market, asset.polygon_ticker, now_ms) is PageKind.PROVEN
     doubts = [one for one in known.doubts(asset.market, now_ms) if proven and one.symbol == asset.symbol]
@@ -147,7 +149,8 @@ def latest_range(
     end_ms = known.ask_to_ms(asset_type, now_ms)
     if probe_today and known.today_untested(asset_type, now_ms):
         end_ms = now_ms
-    earliest = max(end_ms - PAGE_MS, min(known.history_from_ms(asset_type, now_ms), end_ms - BAR_MS))
+    history_ms = max(known.history_from_ms(asset_type, now_ms), stored.listed_from_ms if stored else 0)
+    earliest = max(end_ms - PAGE_MS, min(history_ms, end_ms - BAR_MS))
     if stored is not None and stored.as_of_ms is None:  # a price needs a bar: what is asked for may hold none
         known_to = bars_stored_to(stored, now_ms)
     else:
@@ -196,7 +199,7 @@ def newest_to_ask(
     if stored is None or stored.sync_status in (Status.NOT_FOUND, Status.NOT_ENTITLED):
         return
     before_ms, _ = latest_range(asset, stored, known, now_ms)
-    from_ms = known.history_from_ms(asset.asset_type, now_ms)
+    from_ms = max(known.history_from_ms(asset.asset_type, now_ms), stored.listed_from_ms)
     found = askable(asset, stored, from_ms, max(from_ms, before_ms), now_ms)
     intervals = [(interval.start_ms, interval.end_ms) for interval in found]
     # What was asked for before is asked for again in pages that come whole in any market.

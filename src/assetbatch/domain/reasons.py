@@ -17,12 +17,16 @@ class Reason(StrEnum):
     NOT_IN_PLAN = "not_in_plan"
     UNKNOWN_TICKER = "unknown_ticker"
     NO_DATA = "no_data"
+    # Nothing comes under the ticker any more.
+    DELISTED = "delisted"
+    RENAMED = "renamed"
     # A price.
     NEVER_FETCHED = "never_fetched"
     CLOCK_SET_BACK = "clock_set_back"
     COMPLETE = "complete"
     REFRESHED = "refreshed"
     NEWLY_VISIBLE = "newly_visible"
+    NOT_TRADED = "not_traded"
     CLOSED = "closed"
     END_MISSING = "end_missing"
     NOTHING_NEWER = "nothing_newer"
@@ -49,11 +53,14 @@ TEXTS = {
     Reason.NOT_IN_PLAN: "not in the plan; asked again once a day",
     Reason.UNKNOWN_TICKER: "the provider does not know this ticker; asked again after {duration}",
     Reason.NO_DATA: "the provider had nothing; asked again after {duration}",
+    Reason.DELISTED: "delisted since {about}; nothing is asked for any more",
+    Reason.RENAMED: "renamed to {about}; nothing is asked for any more",
     Reason.NEVER_FETCHED: "never fetched",
     Reason.CLOCK_SET_BACK: "refreshed in the future: the clock was set back",
     Reason.COMPLETE: "complete up to {moment}",
     Reason.REFRESHED: "refreshed {duration} ago",
     Reason.NEWLY_VISIBLE: "data up to {moment} can be seen now",
+    Reason.NOT_TRADED: "not traded on the last day that was published",
     Reason.CLOSED: "closed since {moment}, nothing newer was there afterwards",
     Reason.END_MISSING: "the end before {moment} was missing; asked again",
     Reason.NOTHING_NEWER: "nothing newer than {moment} was there; asked again later",
@@ -75,11 +82,12 @@ TEXTS = {
 
 
 class Explanation(msgspec.Struct, frozen=True, gc=False):
-    """A reason, with the moment or the duration that belongs to it."""
+    """A reason, with the moment, the duration or the name that belongs to it."""
 
     reason: Reason
     at_ms: int | None = None
     duration_ms: int | None = None
+    about: str = ""
 
     @property
     def text(self) -> str:
@@ -87,4 +95,5 @@ class Explanation(msgspec.Struct, frozen=True, gc=False):
         return TEXTS[self.reason].format(
             moment="" if self.at_ms is None else moment(self.at_ms),
             duration="" if self.duration_ms is None else format_duration(self.duration_ms),
+            about=self.about,
         )

@@ -34,11 +34,15 @@ class ReferenceKind(StrEnum):
     TICKERS = "tickers"
     """The tickers of a market that a rule names."""
     LISTING = "listing"
-    """Since when an asset is listed, and whether it still is."""
+    """Since when a stock is listed, and whether it still is."""
+    FORMER = "former"
+    """The same on a day of the past."""
+    RENAMES = "renames"
+    """The tickers that the company of a stock has had."""
 
 
-OF_SYMBOLS = frozenset({ReferenceKind.LISTING})
-"""The kinds whose detail is a symbol."""
+OF_SYMBOLS = frozenset({ReferenceKind.LISTING, ReferenceKind.FORMER, ReferenceKind.RENAMES})
+"""The kinds whose detail is a symbol, or a symbol and `@` and what is asked about it."""
 
 
 class Reference(msgspec.Struct, frozen=True):
@@ -60,12 +64,20 @@ class Reference(msgspec.Struct, frozen=True):
     @property
     def symbol(self) -> str:
         """The symbol that it is about; empty if it is about a market."""
-        return self.detail if self.kind in OF_SYMBOLS else ""
+        if self.kind is ReferenceKind.LISTING:
+            return self.detail
+        return self.detail.rpartition("@")[0] if self.kind in OF_SYMBOLS else ""
+
+    @property
+    def about(self) -> str:
+        """What is asked about its symbol, such as a day."""
+        return self.detail.rpartition("@")[2]
 
     @property
     def words(self) -> str:
         """What it is called for people: `holidays` or `listing of AAPL`."""
-        return f"{self.kind} of {self.detail}" if self.detail else self.kind.value
+        of = self.symbol or self.detail
+        return f"{self.kind} of {of}" if of else self.kind.value
 
 
 def parse_reference(item_id: str) -> Reference | None:
@@ -96,14 +108,19 @@ class Asked(msgspec.Struct, frozen=True):
         """Return whether it is so long ago. A moment that lies ahead is of a clock that was set back."""
         return not -CLOCKS_APART_MS <= now_ms - self.at_ms < pause_ms
 
+    def is_refused(self, now_ms: int) -> bool:
+        """Return whether it is believed that the plan lacks it."""
+        return self.outcome is AskOutcome.REFUSED and not self.is_past(REFUSED_MS, now_ms)
+
+    def is_failed(self, now_ms: int) -> bool:
+        """Return whether it could not be had just now."""
+        return self.outcome is AskOutcome.FAILED and not self.is_past(FAILED_MS, now_ms)
+
 
 def is_due(asked: Asked | None, every_ms: int, now_ms: int) -> bool:
     """Return whether reference data are to be asked for that are wanted once in `every_ms`."""
     if asked is None:
         return True
-    pauses = {
-        AskOutcome.ANSWERED: every_ms,
-        AskOutcome.REFUSED: REFUSED_MS,
-        AskOutcome.FAILED: min(every_ms, FAILED_MS),
-    }
-    return asked.is_past(pauses[asked.outcome], now_ms)
+    if asked.outcome is AskOutcome.ANSWERED:
+        return asked.is_past(every_ms, now_ms)
+    return not asked.is_refused(now_ms) and not asked.is_failed(now_ms)

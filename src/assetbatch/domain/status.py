@@ -41,6 +41,8 @@ class AssetState(StrEnum):
     """Late, or its price stands still without a reason."""
     NEVER = "never"
     """No price is stored."""
+    DELISTED = "delisted"
+    """Nothing comes under the ticker any more, and nothing is asked for."""
     FAILED = "failed"
     NOT_ENTITLED = "not_entitled"
     NOT_FOUND = "not_found"
@@ -49,7 +51,7 @@ class AssetState(StrEnum):
     @property
     def is_well(self) -> bool:
         """Whether the price is as new as it can be, or will be by its next turn."""
-        return self in (AssetState.FRESH, AssetState.DUE)
+        return self in (AssetState.FRESH, AssetState.DUE, AssetState.DELISTED)
 
     @property
     def label(self) -> str:

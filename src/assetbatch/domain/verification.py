@@ -361,6 +361,6 @@ def may_verify(asset: Asset, stored: StoredAsset | None, known: Entitlements, no
     """Return whether bars of an asset can be asked for again."""
     if not asset.bars or stored is None or not stored.coverage:
         return False
-    if stored.sync_status in (Status.NOT_FOUND, Status.NOT_ENTITLED):
+    if stored.has_ended or stored.sync_status in (Status.NOT_FOUND, Status.NOT_ENTITLED):
         return False
     return known.intraday(asset.asset_type, now_ms, asset.polygon_ticker)

@@ -30,7 +30,10 @@ PAGES = (WorkKind.HISTORY, WorkKind.VERIFY)
 """The kinds of work for some days."""
 
 _PRICE = WorkKind.PRICE  # looking up a member of an enum costs time with thousands of assets
-_PREFIXES = tuple(f"{kind.value}:" for kind in WorkKind)
+GROUP_PREFIX = "members:"
+"""How the ids of groups of members begin (see `domain.groups`)."""
+
+_PREFIXES = (*(f"{kind.value}:" for kind in WorkKind), GROUP_PREFIX)
 
 
 class Work(msgspec.Struct, frozen=True, gc=False):

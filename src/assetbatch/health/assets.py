@@ -57,7 +57,10 @@ def asset_health(
     coverage = stored.coverage if stored and asset.bars else ()
     tally = tally or Tally()
     verified = tally.share_of(coverage)
-    complete = completeness(asset.market, coverage, complete_to_ms(asset, known, now_ms))
+    complete_ms = complete_to_ms(asset, known, now_ms)
+    if stored is not None:
+        complete_ms = min(complete_ms, stored.listed_to_ms)
+    complete = completeness(asset.market, coverage, complete_ms)
     return AssetHealth(
         symbol=asset.symbol,
         name=masked_name(asset.name) if asset.name else None,
@@ -146,6 +149,12 @@ def _not_registered(case: _Case) -> Judged | None:
     return Judged(AssetState.NEVER, Explanation(Reason.NOT_REGISTERED))
 
 
+def _ended(case: _Case) -> Judged | None:
+    if case.stored is None or not case.stored.has_ended:
+        return None
+    return Judged(AssetState.DELISTED, case.verdict.why)
+
+
 def _not_in_plan(case: _Case) -> Judged | None:
     return Judged(AssetState.NOT_ENTITLED, case.verdict.why) if case.verdict.restriction else None
 
@@ -189,6 +198,7 @@ def _quiet(case: _Case) -> Judged | None:
 
 STATES: tuple[Callable[[_Case], Judged | None], ...] = (
     _not_registered,
+    _ended,
     _not_in_plan,
     _failed_last,
     _never_stored,

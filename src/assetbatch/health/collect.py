@@ -55,9 +55,9 @@ def collect(services: Services) -> Health:
     A database that cannot be read is a problem in it. Raise RedisError where Redis cannot be read: nothing
     else would be true then.
     """
-    config = services.config
-    config.require_api_key()  # before a server is asked: an embedded one would be started for an error
+    services.config.require_api_key()  # before a server is asked: an embedded one would be started
     facts = _read(services)
+    config = services.config  # with the members of rules
     now_ms, known, cycles = facts.now_ms, facts.known, facts.cycles[Command.RUN_PRIORITY]
     assets = _assets(config, facts)
     restrictions = known.believed(now_ms)
@@ -113,6 +113,7 @@ def _read(services: Services) -> _Facts:
     stored: Mapping[str, StoredAsset] | None = None
     tallies: Mapping[str, Tally] = {}
     try:
+        services.load_members()
         symbols = [asset.symbol for asset in services.config.assets]
         stored, tallies = services.store.load(symbols), services.store.tallies(symbols, now_ms)
     except DatabaseError as error:
@@ -184,7 +185,7 @@ def plan_of(
 ) -> dict[str, Any]:
     """Return the configured plan, up to when it shows data, and what it is known to lack."""
     tier = config.tier
-    types = dict.fromkeys(asset.asset_type for asset in config.assets)
+    types = config.asset_types
     return {
         "tier": config.rate_limiting.tier,
         "plans": {product.value: config.rate_limiting.plan_of(product) for product in config.products},

@@ -43,6 +43,7 @@ def enqueue_needed_ms(config: Config) -> int:
     """Return how often enqueue-secondary has to be started: at its interval, or as often as the asset that is
     due most often needs it, if that is less often."""
     frequencies = [asset.update_frequency_seconds for asset in config.enabled_secondary_assets]
+    frequencies += [rule.update_frequency_seconds for rule in config.enabled_rules]
     return max(interval_ms(Command.ENQUEUE_SECONDARY, config), min(frequencies, default=0) * SECOND_MS)
 
 

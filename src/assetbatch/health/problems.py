@@ -125,7 +125,7 @@ def enqueue_not_started(now: Situation) -> Iterator[Problem]:
     started_ms = now.jobs[Command.ENQUEUE_SECONDARY].last_started_ms
     silent_ms = now.now_ms - (started_ms or now.known_since_ms or now.now_ms)
     longest_ms = max(ENQUEUE_SILENT_MS, ENQUEUES_MISSED * enqueue_needed_ms(now.config))
-    if now.config.enabled_secondary_assets and not now.config.sandbox and silent_ms > longest_ms:
+    if now.config.has_secondary and not now.config.sandbox and silent_ms > longest_ms:
         started = f"last started {ago(silent_ms)}" if started_ms else "never started"
         minutes = now.config.batch.enqueue_interval_minutes
         hint = f"cron should start it every {minutes} min (crontab.example)"
@@ -193,6 +193,13 @@ def assets_not_well(now: Situation) -> Iterator[Problem]:
         yield Problem(f"{_names(alike)}: {_what_is_wrong(alike[0])}")
 
 
+def renamed(now: Situation) -> Iterator[Problem]:
+    """Yield advice for each stock whose company has another ticker now."""
+    for asset in now.assets:
+        if asset.cause is Reason.RENAMED:
+            yield Problem(f"{asset.symbol}: {asset.reason}", "configure its new ticker in place of this one")
+
+
 def dead_letters(now: Situation) -> Iterator[Problem]:
     """Yield a problem if items of the queue have failed for good."""
     if now.queue.dead:
@@ -223,6 +230,7 @@ RULES: tuple[Callable[[Situation], Iterable[Problem]], ...] = (
     not_registered,
     prices_not_stored,
     assets_not_well,
+    renamed,
     dead_letters,
     bars_differ,
 )

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from datetime import date
 
     from assetbatch.domain.nyse import SpecialDays
+    from assetbatch.domain.rules import ListedTicker
     from assetbatch.domain.splits import Days, Split
 
 
@@ -106,3 +107,17 @@ class SplitsAnswer(msgspec.Struct, frozen=True, kw_only=True):
     refused: Counter[str]
     settled: Days | None
     rest: Days | None = None
+
+
+class TickersPage(msgspec.Struct, frozen=True, kw_only=True):
+    """A page of the tickers that the provider lists, in its order.
+
+    `refused` counts the useless rows by reason: `undecodable`, `ticker` (none), `market` (another one's),
+    `inactive`. `last` is the last ticker of the page, also one that is refused; None where there is none.
+    """
+
+    tickers: list[ListedTicker]
+    refused: Counter[str]
+    last: str | None
+    is_last: bool
+    """Whether no further page follows."""

@@ -11,7 +11,7 @@ from datetime import date
 from typing import TYPE_CHECKING, Self
 from urllib.parse import quote, urlencode, urlsplit
 
-from assetbatch.domain.asset_classes import AssetType, class_of_type
+from assetbatch.domain.asset_classes import AssetClass, AssetType, class_of, class_of_type
 from assetbatch.domain.bar_sizes import BarSize
 from assetbatch.domain.models import SNAPSHOT_TICKERS
 from assetbatch.domain.queueing import LONGEST_CALL_SECONDS
@@ -39,7 +39,10 @@ from assetbatch.provider.transport import Transport
 from assetbatch.secret import Secret
 
 if TYPE_CHECKING:
+    from assetbatch.domain.listings import Details, TickerChange
+    from assetbatch.domain.rules import TickerQuery
     from assetbatch.domain.splits import Days
+    from assetbatch.provider.answers import TickersPage
 
 MAX_BASE_BARS = 50_000
 """The provider's largest `limit`. It counts minutes, so a page holds up to 10,000 5-minute bars."""
@@ -112,7 +115,7 @@ class ProviderClient:
         """
         of = class_of_type(asset_type)
         place = f"locale/{of.locale}/market/{of.grouped_market}"
-        target = f"/v2/aggs/grouped/{place}/{day.isoformat()}?adjusted=true"
+        target = f"/v2/aggs/grouped/{place}/{day.isoformat()}{_query(of)}"
         return decode_grouped_day(self._get(target, deadline_seconds), day, assets, self._key)
 
     def bars(
@@ -134,7 +137,7 @@ class ProviderClient:
             raise ValueError("a range of bars ends before it starts")
         target = (
             f"/v2/aggs/ticker/{_in_path(ticker)}/range/{size.ms // MINUTE_MS}/minute/{start_ms}/{end_ms}"
-            f"?adjusted=true&sort=asc&limit={limit}"
+            f"{_query(class_of(ticker), sort='asc', limit=limit)}"
         )
         return self._bars(target, ticker, (start_ms, end_ms), size.ms, deadline_seconds)
 
@@ -156,7 +159,8 @@ class ProviderClient:
         self, ticker: str, symbol: str, *, deadline_seconds: float | None = None
     ) -> PreviousDay | None:
         """Fetch the last complete day. Its close is the price, as of its end; None without one."""
-        body = self._get(f"/v2/aggs/ticker/{_in_path(ticker)}/prev?adjusted=true", deadline_seconds)
+        target = f"/v2/aggs/ticker/{_in_path(ticker)}/prev{_query(class_of(ticker))}"
+        body = self._get(target, deadline_seconds)
         return decode_previous_day(body, ticker=ticker, symbol=symbol, key=self._key)
 
     def splits(
@@ -179,6 +183,32 @@ class ProviderClient:
         body = self._get(f"/stocks/v1/splits?{urlencode(wanted, safe=':,')}", deadline_seconds)
         return decode_splits(body, days, self._key)
 
+    def tickers(
+        self, query: TickerQuery, after: str = "", *, deadline_seconds: float | None = None
+    ) -> TickersPage:
+        """Fetch a page of the active tickers of a market, ascending: up to 1,000 from `after` on (inclusive).
+
+        Raise ValueError for a market of which the provider has no list.
+        """
+        from assetbatch.domain.rules import TICKERS_PER_CALL
+        from assetbatch.provider.tickers import decode_tickers
+
+        market = class_of_type(query.asset_type).reference_market
+        if market is None:
+            raise ValueError(f"the provider has no list of {query.asset_type}")
+        parameters = {
+            "market": market,
+            "type": query.kind,
+            "exchange": query.exchange,
+            "ticker.gte": after,
+            "active": "true",
+            "sort": "ticker",
+            "order": "asc",
+            "limit": TICKERS_PER_CALL,
+        }
+        target = f"/v3/reference/tickers?{urlencode({k: v for k, v in parameters.items() if v}, safe=':')}"
+        return decode_tickers(self._get(target, deadline_seconds), market, self._key)
+
     def market_status(self, *, deadline_seconds: float | None = None) -> MarketStatus:
         """Fetch the provider's clock and the state of its markets.
 
@@ -196,6 +226,22 @@ class ProviderClient:
         _check_number(assets)
         query = urlencode({"ticker.any_of": ",".join(assets), "limit": SNAPSHOT_TICKERS}, safe=":,")
         return decode_snapshot(self._get(f"{path}?{query}", deadline_seconds), assets, self._key)
+
+    def details(
+        self, ticker: str, day: date | None = None, *, deadline_seconds: float | None = None
+    ) -> Details:
+        """Fetch what the reference says of a ticker, today or as it was on a day."""
+        from assetbatch.provider.listings import decode_details
+
+        target = f"/v3/reference/tickers/{_in_path(ticker)}{f'?date={day}' if day else ''}"
+        return decode_details(self._get(target, deadline_seconds), ticker, self._key)
+
+    def ticker_changes(self, of: str, *, deadline_seconds: float | None = None) -> tuple[TickerChange, ...]:
+        """Fetch the tickers that the company of a ticker or of a FIGI has had (experimental)."""
+        from assetbatch.provider.listings import decode_changes
+
+        target = f"/vX/reference/tickers/{_in_path(of)}/events?types=ticker_change"
+        return decode_changes(self._get(target, deadline_seconds), self._key)
 
     def _bars(
         self,
@@ -239,6 +285,16 @@ class ProviderClient:
 
 
 _PORTS = {"http": 80, "https": 443}
+
+
+def _query(of: AssetClass, **parameters: object) -> str:
+    """Return the query for bars of a class.
+
+    Those of stocks are raw: a split would rescale all that is stored. Of indices there is nothing to adjust.
+    """
+    adjusted = {} if of.is_split_adjusted is None else {"adjusted": str(of.is_split_adjusted).lower()}
+    query = urlencode({**adjusted, **parameters})
+    return f"?{query}" if query else ""
 
 
 def _check_number(assets: Mapping[str, str]) -> None:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 
 from assetbatch.domain import market_hours
-from assetbatch.domain.asset_classes import class_of
+from assetbatch.domain.asset_classes import AssetClass, class_of
 from assetbatch.domain.models import DayBar, Price
 from assetbatch.domain.numbers import finite
 from assetbatch.domain.refusals import RefusalKind
@@ -524,9 +524,9 @@ def decode_grouped_day(
 
     It has a whole market, and `days` has the sound bar of every ticker of it.
 
-    Each is a price as in `decode_previous_day`, as of the end of `day`, whatever moment the bar carries. A
-    ticker without a bar is `empty`. A ticker with a bar that cannot be true has a NONSENSE error. Raise
-    Refusal if the answer as a whole is useless.
+    Each is a price as in `decode_previous_day`, as of the end of `day` or of a stock's session on it,
+    whatever moment the bar carries. A ticker without a bar is `empty`. A ticker with a bar that cannot be
+    true has a NONSENSE error. Raise Refusal if the answer as a whole is useless.
     """
     tickers = _Tickers(assets)
     days: dict[str, DayBar] = {}
@@ -544,7 +544,7 @@ def decode_grouped_day(
             tickers.refused[reason] += 1
             tickers.fail(ticker, _useless(ticker))
         else:
-            tickers.take(ticker, _day_price(raw, assets[ticker], day))
+            tickers.take(ticker, _day_price(raw, assets[ticker], day, class_of(ticker)))
     return msgspec.structs.replace(tickers.answer(envelope, lists_all=False), days=days)
 
 
@@ -553,7 +553,8 @@ def decode_previous_day(
 ) -> PreviousDay | None:
     """Decode the last complete day of `/v2/aggs/ticker/{ticker}/prev`; its close is the price, as of its end.
 
-    Return None if the provider has nothing. That is also its answer for an unknown ticker. Raise Refusal
+    That of a stock or an index belongs to the New York day of its moment, and ends with the session. Return
+    None if the provider has nothing. That is also its answer for an unknown ticker. Raise Refusal
     if the answer is useless.
     """
     refused: Counter[str] = Counter()
@@ -566,21 +567,23 @@ def decode_previous_day(
     at_ms = moment_ms(raw.t)
     if at_ms is None or fault(raw.o, raw.h, raw.l, raw.c):
         raise _useless(ticker)
-    day = _bar_day(at_ms)
-    return PreviousDay(price=_day_price(raw, symbol, day), bar=day_bar(raw, day))
+    of = class_of(ticker)
+    day = market_hours.day_of(at_ms) if of.has_trading_days else _bar_day(at_ms)
+    return PreviousDay(price=_day_price(raw, symbol, day, of), bar=day_bar(raw, day))
 
 
 def _useless(ticker: str) -> Refusal:
     return Refusal(RefusalKind.NONSENSE, f"the day bar of {ticker} is of no use", http_status=200)
 
 
-def _day_price(raw: RawBar, symbol: str, day: date) -> Price:
-    """Return the price of a sound day bar."""
+def _day_price(raw: RawBar, symbol: str, day: date, of: AssetClass) -> Price:
+    """Return the price of a sound day bar: as of the close of its market, where that has one each day."""
     assert raw.c is not None, "a sound bar has a close"
+    end_ms = market_hours.start_of_day(day + timedelta(days=1))
     return Price(
         symbol=symbol,
         last_price=raw.c,
-        as_of_ms=market_hours.start_of_day(day + timedelta(days=1)),
+        as_of_ms=market_hours.last_open(of.market, end_ms) if of.has_trading_days else end_ms,
         daily_open=raw.o,
         daily_high=raw.h,
         daily_low=raw.l,

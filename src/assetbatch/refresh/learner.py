@@ -5,16 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from assetbatch.domain.asset_classes import AssetType
-from assetbatch.domain.calls import BarsCall, Call, PricesCall, asset_types
+from assetbatch.domain.calls import BarsCall, Call, GroupedDayCall, PricesCall, asset_types
 from assetbatch.domain.entitlements import (
+    UNPUBLISHED_DAYS,
     Entitlements,
     KnownRestriction,
     Observation,
     Restriction,
 )
-from assetbatch.domain.market_hours import day_of, is_open, last_midnight, open_ms_between
+from assetbatch.domain.market_hours import day_of, days_span, is_open, last_midnight, open_ms_between
 from assetbatch.domain.pages import PageLength, PageLesson
-from assetbatch.domain.units import HOUR_MS
+from assetbatch.domain.units import DAY_MS, HOUR_MS
 from assetbatch.errors import RedisError
 from assetbatch.refresh.endpoints.endpoint import ShownRestriction
 from assetbatch.refresh.interpretation import FUTURE_MS, ClassRefusal
@@ -89,6 +90,25 @@ class Learner:
         observation = self._known.saw(asset_type, newest_ms, now_ms, market_open=market_open, delayed=delayed)
         if observation:
             self._keep(observation)
+
+    def saw_day(self, call: GroupedDayCall, answer: PricesAnswer, now_ms: int) -> None:
+        """Observe that the provider has the whole market of a day, or that it has nothing of the last day yet
+        on which the market was open. Elements that could not be used may be of that day."""
+        asset_type, asset = call.asset_type, call.work[0].asset
+        start_ms, end_ms = days_span(call.day, call.day)
+        if answer.days:
+            observation = self._known.saw_day(asset_type, end_ms, now_ms)
+            if observation:
+                self._keep(observation)
+            return
+        is_last = now_ms - end_ms < UNPUBLISHED_DAYS * DAY_MS and end_ms == self._known.last_day_end_ms(
+            asset_type, now_ms
+        )
+        shown = answer.refused or self._known.newest_ms(asset_type) > start_ms
+        if is_last and not shown and open_ms_between(asset.market, start_ms, end_ms) >= HOUR_MS:
+            message = f"the answer for all {asset_type} has nothing of {call.day}"
+            ticker = asset.polygon_ticker
+            self._remember(Restriction.LAST_DAY, asset_type, message, ticker, now_ms, edge_ms=end_ms)
 
     def note_unpublished_day(self, call: BarsCall, answer: BarsAnswer, now_ms: int) -> None:
         """Remember the day before the last midnight as not published yet, if the answer up to that midnight

@@ -61,8 +61,7 @@ class GeneratedPrices:
         self, instrument: Instrument, grain_ms: int, start_ms: int, end_ms: int, now_ms: int
     ) -> list[Row]:
         """See `Source.rows`; the row that `now_ms` cuts is built from its complete seconds."""
-        make = _days if grain_ms == DAY_MS else _rows
-        return make(instrument, grain_ms, max(start_ms, self._since_ms), min(end_ms, now_ms))
+        return _rows(instrument, grain_ms, max(start_ms, self._since_ms), min(end_ms, now_ms))
 
     def bar(
         self, instrument: Instrument, grain_ms: int, start_ms: int, end_ms: int, now_ms: int
@@ -125,7 +124,7 @@ def _last_open(instrument: Instrument, at_ms: int) -> int | None:
     return last_open(instrument.market, at_ms)
 
 
-def _days(instrument: Instrument, _grain_ms: int, start_ms: int, end_ms: int) -> list[Row]:
+def _days(instrument: Instrument, start_ms: int, end_ms: int) -> list[Row]:
     """Return the days of a stock or an index that start from `start_ms` on; the last one may be forming."""
     found = []
     for day, session in stock_days.sessions(instrument, start_ms, end_ms):
@@ -147,6 +146,8 @@ def _days(instrument: Instrument, _grain_ms: int, start_ms: int, end_ms: int) ->
 
 
 def _rows(instrument: Instrument, grain_ms: int, start_ms: int, end_ms: int) -> list[Row]:
+    if grain_ms == DAY_MS:
+        return _days(instrument, start_ms, end_ms)
     found: list[Row] = []
     at_ms = start_ms
     while at_ms + grain_ms <= end_ms:
@@ -167,8 +168,7 @@ def _whole_bar(instrument: Instrument, grain_ms: int, start_ms: int, end_ms: int
 
     It is kept for the last month of a few instruments, which is asked for most.
     """
-    make = _days if grain_ms == DAY_MS else _rows
-    return bar_of(make(instrument, grain_ms, start_ms, end_ms), start_ms)
+    return bar_of(_rows(instrument, grain_ms, start_ms, end_ms), start_ms)
 
 
 def _row(instrument: Instrument, level_ms: int, start_ms: int) -> Row | None:

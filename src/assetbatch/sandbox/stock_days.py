@@ -115,7 +115,7 @@ def half_hour(instrument: Instrument, start_ms: int) -> Row | None:
     return rows[place] if 0 <= place < len(rows) else None
 
 
-@lru_cache(maxsize=4_096)
+@lru_cache(maxsize=2_048)
 def _half_hours(instrument: Instrument, day: date) -> tuple[int, tuple[Row | None, ...]]:
     """Return the start of the first half hour of a day, and all of them."""
     session = _listing(instrument).calendar.session(day)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
@@ -38,10 +39,15 @@ def problems(health: Health) -> list[Problem]:
 
 def fresh(assets: Sequence[AssetHealth]) -> str:
     """Return how many assets are fresh, as `3 of 20 assets fresh, 17 not fetched yet`."""
-    well = sum(asset.state.is_well for asset in assets)
-    never = sum(asset.state is AssetState.NEVER for asset in assets)
-    words = f"{well:,} of {plural(len(assets), 'asset')} fresh"
-    return f"{words}, {never:,} not fetched yet" if never else words
+    states = Counter(asset.state for asset in assets)
+    well = sum(count for state, count in states.items() if state.is_well) - states[AssetState.DELISTED]
+    words = [f"{well:,} of {plural(len(assets), 'asset')} fresh"]
+    words += [
+        f"{states[state]:,} {label}"
+        for state, label in ((AssetState.NEVER, "not fetched yet"), (AssetState.DELISTED, "delisted"))
+        if states[state]
+    ]
+    return ", ".join(words)
 
 
 def products(assets: Iterable[AssetHealth]) -> dict[Product, list[AssetHealth]]:

@@ -25,7 +25,7 @@ _TONES: dict[str, Tone] = {
     **dict.fromkeys((HealthStatus.HEALTHY, AssetState.FRESH, Status.SUCCESS), Tone.GOOD),
     **dict.fromkeys((CycleOutcome.OK, CycleOutcome.NOTHING), Tone.GOOD),
     **dict.fromkeys((AssetState.DUE, CycleOutcome.PLANNED, ItemState.LEASED), Tone.INFO),
-    ItemState.WAITING: Tone.PLAIN,
+    **dict.fromkeys((ItemState.WAITING, AssetState.DELISTED), Tone.PLAIN),
     **dict.fromkeys((HealthStatus.DEGRADED, Severity.WARNING, AssetState.NEVER), Tone.WARN),
     **dict.fromkeys(
         (Status.DEFERRED, Status.POSTPONED, CycleOutcome.PARTIAL, CycleOutcome.STOPPED), Tone.WARN

@@ -28,7 +28,8 @@ SELECT {symbols.symbol[s]}::text,
        ) END,
        (extract(epoch FROM m.rejected_at) * 1000)::int8,
        (extract(epoch FROM m.rejected_since) * 1000)::int8,
-       m.bar_size
+       m.bar_size,
+       m.listing::text
 FROM {symbols} s
 LEFT JOIN data_sources.assetbatch_sync m ON m.symbol_id = {symbols.id[s]}
 LEFT JOIN {sync_status} d

@@ -38,7 +38,10 @@ FROM (VALUES
     ('data_sources.assetbatch_names', 6),
     ('data_sources.assetbatch_closes', 8),
     ('data_sources.assetbatch_verified', 10),
-    ('data_sources.assetbatch_vanished', 10)
+    ('data_sources.assetbatch_vanished', 10),
+    ('data_sources.assetbatch_members', 13),
+    ('data_sources.assetbatch_walks', 13),
+    ('data_sources.assetbatch_market_days', 13)
 ) AS t(name, version)
 WHERE to_regclass(t.name) IS NULL;
 

@@ -107,6 +107,19 @@ WHERE m.symbol_id = {symbols.id[s]} AND {symbols.symbol[s]} = ANY (%(symbols)s::
 -- Make rejected symbols due at once: `init` was run, after which the columns may be others.
 UPDATE data_sources.assetbatch_sync SET rejected_at = NULL, rejected_since = NULL WHERE rejected_at IS NOT NULL;
 
+-- name: save_listing
+-- Keep what the provider says of the listing of a stock. The same again writes nothing.
+INSERT INTO data_sources.assetbatch_sync AS m (symbol_id, listing)
+SELECT {symbols.id[s]}, %(listing)s::jsonb FROM {symbols} s
+WHERE {symbols.symbol[s]} = %(symbol)s::text AND {symbols.ours[s]}
+ON CONFLICT (symbol_id) DO UPDATE SET listing = excluded.listing WHERE m.listing IS DISTINCT FROM excluded.listing;
+
+-- name: doubt_endings
+-- Ask once more after the stocks that were delisted or renamed: `init` was run.
+UPDATE data_sources.assetbatch_sync
+SET listing = listing || '{{"state": "listed", "asked_ms": 0}}'::jsonb
+WHERE listing ->> 'state' IN ('delisted', 'renamed');
+
 -- name: record_first_call
 -- Record that calls are made from now on; return no row where that was recorded before. Another transaction that records
 -- it at the same moment is waited for.

@@ -15,13 +15,19 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from assetbatch.domain.asset_classes import THIN_MARKETS, Market
+from assetbatch.domain.asset_classes import THIN_MARKETS, Market, longest_hours
 from assetbatch.domain.assets import Asset
 from assetbatch.domain.calls import BarsCall
 from assetbatch.domain.coverage import EMPTY_MS, GAP_MS, Interval, is_asked, looks, record, unanswered
 from assetbatch.domain.entitlements import HISTORY_YEARS, UNPUBLISHED_DAYS, Entitlements, Restriction
 from assetbatch.domain.formatting import moment, plural
-from assetbatch.domain.market_hours import day_of, last_midnight, open_ms_between, start_of_day
+from assetbatch.domain.market_hours import (
+    day_of,
+    last_midnight,
+    open_intervals,
+    open_ms_between,
+    start_of_day,
+)
 from assetbatch.domain.models import (
     BAR_MS,
     SETTLED_AFTER_MS,
@@ -175,9 +181,9 @@ def bars_findings(
     answer, judged = _judged(call, page, answer, known, from_ms, now_ms)
     to_ms = judged.to_ms
     seen_to_ms = min(now_ms, call.end_ms + 1)
-    finished = _finished(answer, seen_to_ms) if asset.bars else []
+    kept = _within_hours(asset, _finished(answer, seen_to_ms)) if asset.bars else []
     coverage = _coverage(asset, answer, before, from_ms, judged, known, now_ms) if asset.bars else []
-    bars = [*page.bars, *own.bars] if page else answer.bars
+    bars = _within_hours(asset, [*page.bars, *own.bars] if page else answer.bars)
     verifies = any(item.kind is WorkKind.VERIFY for item in call.work)
     compared = looks(asset.market, coverage, before, now_ms, insisted=not verifies) if asset.bars else []
     results: list[Result] = []
@@ -201,7 +207,7 @@ def bars_findings(
     return Findings(
         results=results,
         asked_ms=now_ms,
-        bars={asset.symbol: finished} if finished else {},
+        bars={asset.symbol: kept} if kept else {},
         bars_refused=answer.refused.total(),
         coverage={asset.symbol: coverage} if coverage else {},
         looks={asset.symbol: compared} if compared else {},
@@ -231,7 +237,17 @@ def _with_begun(answer: BarsAnswer, page: Page) -> BarsAnswer:
     )
 
 
-def _finished(answer: BarsAnswer, seen_to_ms: int) -> Sequence[Bar]:
+def _within_hours(asset: Asset, bars: list[Bar]) -> list[Bar]:
+    """Return the bars within the hours that an asset follows, where its class has longer ones."""
+    if not bars or longest_hours(asset.market) is asset.market:
+        return bars
+    kept: list[Bar] = []
+    for start_ms, end_ms in open_intervals(asset.market, bars[0].t_ms, bars[-1].t_ms + 1):
+        kept += bars[bisect_left(bars, start_ms, key=_START) : bisect_left(bars, end_ms, key=_START)]
+    return kept
+
+
+def _finished(answer: BarsAnswer, seen_to_ms: int) -> list[Bar]:
     """Return the bars that had ended at a moment."""
     return answer.bars[: bisect_right(answer.bars, seen_to_ms - answer.size_ms, key=_START)]
 

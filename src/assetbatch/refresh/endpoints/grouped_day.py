@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from assetbatch.domain.asset_classes import class_of_type
 from assetbatch.domain.calls import GroupedDayCall
-from assetbatch.domain.entitlements import Restriction
+from assetbatch.domain.entitlements import Entitlements, Restriction
 from assetbatch.domain.formatting import plural
 from assetbatch.domain.market_hours import start_of_day
+from assetbatch.domain.models import StoredAsset
 from assetbatch.domain.refusals import RefusalKind
+from assetbatch.domain.work import Work
 from assetbatch.refresh.endpoints.endpoint import ShownRestriction
 from assetbatch.refresh.endpoints.prices import PricesEndpoint, symbols_by_ticker
+from assetbatch.refresh.interpretation import Findings
 
 if TYPE_CHECKING:
     from assetbatch.provider.answers import PricesAnswer
     from assetbatch.provider.client import ProviderClient
     from assetbatch.refresh.interpretation import Page
+    from assetbatch.refresh.learner import Learner
+    from assetbatch.refresh.reporter import Reporter
 
 
 class GroupedDayEndpoint(PricesEndpoint[GroupedDayCall]):
@@ -35,8 +42,41 @@ class GroupedDayEndpoint(PricesEndpoint[GroupedDayCall]):
         symbols = symbols_by_ticker(call.work)
         return provider.grouped_day(call.asset_type, call.day, symbols, deadline_seconds=seconds)
 
+    def observe(
+        self,
+        call: GroupedDayCall,
+        answer: PricesAnswer,
+        now_ms: int,
+        learner: Learner,
+        reporter: Reporter,
+    ) -> None:
+        """Tell how new the prices are, and of stocks whether the day is published."""
+        super().observe(call, answer, now_ms, learner, reporter)
+        if class_of_type(call.asset_type).has_trading_days:
+            learner.saw_day(call, answer, now_ms)
+
+    def findings(
+        self,
+        call: GroupedDayCall,
+        work: Sequence[Work],
+        page: Page | None,
+        answer: PricesAnswer,
+        stored: Mapping[str, StoredAsset],
+        known: Entitlements,
+        now_ms: int,
+    ) -> Findings:
+        """Return the price of each asset; nothing if the day is not published yet, so that the day before is
+        asked for."""
+        if not answer.days and known.is_unpublished(call.asset_type, _end_of(call), now_ms):
+            return Findings(asked_ms=now_ms)
+        return super().findings(call, work, page, answer, stored, known, now_ms)
+
     def restriction(self, call: GroupedDayCall, kind: RefusalKind, now_ms: int) -> ShownRestriction | None:
         """Return the restriction of the endpoint, or that the day is not published yet."""
         if kind is RefusalKind.TODAY_NOT_YET:
-            return ShownRestriction(Restriction.LAST_DAY, start_of_day(call.day + timedelta(days=1)))
+            return ShownRestriction(Restriction.LAST_DAY, _end_of(call))
         return super().restriction(call, kind, now_ms)
+
+
+def _end_of(call: GroupedDayCall) -> int:
+    return start_of_day(call.day + timedelta(days=1))

@@ -12,7 +12,9 @@ from assetbatch.domain.models import StoredAsset
 from assetbatch.domain.references import Reference, ReferenceKind, parse_reference
 from assetbatch.refresh.references.handler import ReferenceHandler
 from assetbatch.refresh.references.holidays import HolidaysHandler
+from assetbatch.refresh.references.listing import FormerHandler, ListingHandler, RenamesHandler
 from assetbatch.refresh.references.splits import SplitsHandler
+from assetbatch.refresh.references.tickers import TickersHandler
 
 if TYPE_CHECKING:
     from assetbatch.services import Services
@@ -20,6 +22,10 @@ if TYPE_CHECKING:
 HANDLERS: Mapping[ReferenceKind, ReferenceHandler[Any]] = {
     ReferenceKind.HOLIDAYS: HolidaysHandler(),
     ReferenceKind.SPLITS: SplitsHandler(),
+    ReferenceKind.LISTING: ListingHandler(),
+    ReferenceKind.FORMER: FormerHandler(),
+    ReferenceKind.RENAMES: RenamesHandler(),
+    ReferenceKind.TICKERS: TickersHandler(),
 }
 """The handler of each kind. Where several kinds are due, the first one here is asked for first."""
 

@@ -62,10 +62,15 @@ class ReferenceHandler(ABC, Generic[Answer]):
     def take_refusal(
         self, _services: Services, _reference: Reference, _refusal: Refusal, _now_ms: int
     ) -> Stored | None:
-        """Return what a refusal brings that is an answer for this kind; None if it is none."""
+        """Return what a refusal brings that is an answer for this kind; None if it is none. A refusal by the
+        plan comes again for each call of its name, without a call, as long as it is believed."""
         return None
+
+    def asked_as(self, reference: Reference) -> str:
+        """Return the name under which it is remembered what was asked and refused."""
+        return reference.name
 
     def remember(self, services: Services, reference: Reference, asked: Asked) -> None:
         """Remember that it was asked for. A page that is not the last one is not remembered. Raise
         DatabaseError or RedisError."""
-        services.reference_store.remember(reference.name, asked)
+        services.reference_store.remember(self.asked_as(reference), asked)

@@ -86,12 +86,21 @@ class ReferenceRun:
         )
         try:
             for reference in references:
-                if not self._ask(reference, permits):
+                if refused := self._known_refusal(reference):
+                    self._take_refusal(reference, refused)
+                elif not self._ask(reference, permits):
                     break
         finally:
             permits.close()
         raise_if_key_refused(self._report)
         return self._report
+
+    def _known_refusal(self, reference: Reference) -> Refusal | None:
+        """Return what the plan is known to say of a call, so that it need not be made."""
+        asked = self._services.reference_store.load().get(HANDLERS[reference.kind].asked_as(reference))
+        if asked is None or not asked.is_refused(self._services.now_ms()):
+            return None
+        return Refusal(RefusalKind.NOT_IN_PLAN, asked.error, sent=False)
 
     def _ask(self, reference: Reference, permits: Permits) -> bool:
         """Make the call, unless somebody else makes it. Return whether another one may follow."""
@@ -120,7 +129,7 @@ class ReferenceRun:
         finally:
             engine.call_ended(words, refusal, seconds)
         if refusal:
-            self._take_refusal(reference, refusal)
+            self._take_refusal(reference, refusal, was_asked=True)
             return not CONSEQUENCES[refusal.kind].ends_batch
         self._report.answers += 1
         self._keep(reference, lambda now_ms: handler.store(self._services, reference, answer, now_ms))
@@ -142,7 +151,7 @@ class ReferenceRun:
         self._tell(reference, Status.SUCCESS, stored.words, follows=stored.follows)
         return True
 
-    def _take_refusal(self, reference: Reference, refusal: Refusal) -> None:
+    def _take_refusal(self, reference: Reference, refusal: Refusal, *, was_asked: bool = False) -> None:
         engine, services = self._engine, self._services
         consequence, handler = CONSEQUENCES[refusal.kind], HANDLERS[reference.kind]
         self._report.refused(refusal)
@@ -152,9 +161,11 @@ class ReferenceRun:
             return
         if self._keep(reference, lambda now_ms: handler.take_refusal(services, reference, refusal, now_ms)):
             return
-        outcome = AskOutcome.REFUSED if consequence.status is Status.NOT_ENTITLED else AskOutcome.FAILED
-        handler.remember(services, reference, Asked(services.now_ms(), outcome, refusal.message))
-        if outcome is AskOutcome.REFUSED:
+        is_refused = consequence.status is Status.NOT_ENTITLED
+        if was_asked:
+            outcome = AskOutcome.REFUSED if is_refused else AskOutcome.FAILED
+            handler.remember(services, reference, Asked(services.now_ms(), outcome, refusal.message))
+        if was_asked and is_refused:
             log.warning(
                 "%s: the plan does not have it: %s (asked again in %s)",
                 reference.words,

@@ -69,6 +69,7 @@ class SplitsHandler(ReferenceHandler["SplitsAnswer"]):
 
     def is_wanted(self, services: Services, reference: Reference) -> bool:
         """Return whether there are stocks, those that it asks about among them."""
+        services.load_members()
         request = parse_request(reference.detail)
         return request is not None and bool(request.tickers(_tickers(services).values()))
 

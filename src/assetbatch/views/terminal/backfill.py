@@ -27,6 +27,7 @@ REASONS = {
     GapReason.NOTHING: "the provider has nothing",
     GapReason.HALTED_OR_THIN: "halted or thin: the provider has nothing",
     GapReason.NOT_IN_PLAN: "not in your plan",
+    GapReason.NOT_LISTED: "the stock was not listed then",
     GapReason.NOT_PUBLISHED: "not published yet; asked for when it is",
     GapReason.FAILED: "no usable answer; asked again",
     GapReason.REJECTED: "the database refuses the bars",

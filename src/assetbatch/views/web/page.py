@@ -71,7 +71,7 @@ _HOURS_IN_WORDS = {
 
 _GRAVITY = (
     *(AssetState.FAILED, AssetState.NOT_FOUND, AssetState.NO_DATA, AssetState.NOT_ENTITLED),
-    *(AssetState.STALE, AssetState.NEVER, AssetState.DUE, AssetState.FRESH),
+    *(AssetState.STALE, AssetState.NEVER, AssetState.DUE, AssetState.FRESH, AssetState.DELISTED),
 )
 """The order of states in which the table is sorted, the gravest first."""
 

@@ -1,0 +1,118 @@
+"""The members of rules in PostgreSQL, and how far they are looked up."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import date
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
+
+from assetbatch.database.session import Connection
+from assetbatch.database.text import storable
+from assetbatch.domain.assets import Rule
+from assetbatch.domain.rules import Clash, Member, Walk, may_say_what_is_gone, take
+
+if TYPE_CHECKING:
+    from assetbatch.config.tables import TableMappings
+    from assetbatch.domain.bar_sizes import DerivedSize
+    from assetbatch.domain.rules import ListedTicker
+
+
+class PageTaken(NamedTuple):
+    """What a page has brought: how many members are new, which tickers are left out, which members are
+    gone, and how many there are now."""
+
+    new: int
+    clashes: tuple[Clash, ...]
+    gone: tuple[str, ...] = ()
+    members: int = 0
+
+
+def load(connection: Connection, rules: Collection[str]) -> dict[str, list[Member]]:
+    """Return the members of each rule, by its key. Raise psycopg.Error."""
+    found: dict[str, list[Member]] = {}
+    for rule, *member in connection.execute(connection.statements("members.load"), {"rules": list(rules)}):
+        found.setdefault(rule, []).append(Member(*member))
+    return found
+
+
+def load_walks(connection: Connection, rules: Collection[str]) -> dict[str, Walk]:
+    """Return the last walk of each rule. Raise psycopg.Error."""
+    rows = connection.execute(connection.statements("members.load_walks"), {"rules": list(rules)})
+    return {
+        rule: Walk(
+            rule=rule,
+            started_ms=started_ms,
+            query=query,
+            after=after,
+            calls=calls,
+            is_whole=is_whole,
+            finished_ms=finished_ms,
+        )
+        for rule, started_ms, query, after, calls, is_whole, finished_ms in rows
+    }
+
+
+def take_page(
+    connection: Connection,
+    rule: Rule,
+    page: Sequence[ListedTicker],
+    walk: Walk,
+    owners: Mapping[str, str],
+    mappings: TableMappings,
+    sizes: Collection[DerivedSize],
+) -> PageTaken:
+    """Register the members that a page brings, and record the `walk` as it is after it, in the open
+    transaction.
+
+    `owners` are the tickers of the symbols that the configuration has. Raise psycopg.Error, and what
+    `initialise` raises.
+    """
+    from assetbatch.database.initialisation import initialise
+
+    connection.execute(connection.statements("members.lock_walks"))
+    encoding = connection.info.parameter_status("server_encoding")
+    taken = take(rule, page, {**_owners(connection, rule, page), **owners})
+    members = [member for member in taken.members if storable(member.symbol, encoding) == member.symbol]
+    there = _registered(connection, members)
+    if unknown := [member for member in members if member.symbol not in there]:
+        assets = [rule.member(*member) for member in unknown]
+        initialise(connection, mappings, assets, by_month=False, sizes=sizes)
+    rows = [
+        {"symbol": one.symbol, "ticker": one.ticker, "name": one.name and storable(one.name, encoding)}
+        for one in members
+    ]
+    arguments = {
+        "rule": rule.key,
+        "started_ms": walk.started_ms,
+        "members": msgspec.json.encode(rows).decode(),
+    }
+    ((new,),) = connection.execute(connection.statements("members.save"), arguments).fetchall()
+    gone: list[str] = []
+    ((count, seen),) = connection.execute(connection.statements("members.count"), arguments).fetchall()
+    if may_say_what_is_gone(walk, seen, count):
+        marked = connection.execute(connection.statements("members.mark_gone"), arguments)
+        gone = sorted(symbol for (symbol,) in marked)
+    connection.execute(connection.statements("members.save_walk"), msgspec.structs.asdict(walk))
+    return PageTaken(new, taken.clashes, tuple(gone), count - len(gone))
+
+
+def _owners(connection: Connection, rule: Rule, page: Sequence[ListedTicker]) -> dict[str, str]:
+    """Return the tickers of the symbols of a page that are members of other rules already."""
+    symbols = [member.symbol for member in take(rule, page, {}).members]
+    rows = connection.execute(connection.statements("members.load_owners"), {"symbols": symbols})
+    return dict(rows.fetchall())
+
+
+def _registered(connection: Connection, members: Sequence[Member]) -> set[str]:
+    rows = connection.execute(
+        connection.statements("assets.find"), {"symbols": [member.symbol for member in members]}
+    )
+    return {symbol for (symbol,) in rows}
+
+
+def load_days(connection: Connection, market: str, since: date) -> set[date]:
+    """Return which days of a market were asked for since a day. Raise psycopg.Error."""
+    rows = connection.execute(connection.statements("members.load_days"), {"market": market, "since": since})
+    return {day for (day,) in rows}

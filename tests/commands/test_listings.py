@@ -1,0 +1,202 @@
+"""Listings of stocks, from the configuration to what is asked for and what is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, date, datetime
+from typing import Any
+
+import pytest
+
+from assetbatch.commands.backfill import backfill
+from assetbatch.commands.gaps import find_gaps
+from assetbatch.domain.coverage import GapReason
+from assetbatch.domain.listings import Listing, ListingState
+from assetbatch.domain.market_hours import set_listed_days, start_of_day, to_ms
+from assetbatch.domain.queueing import Lane
+from assetbatch.domain.status import AssetState
+from assetbatch.domain.units import DAY_MS, HOUR_MS
+from assetbatch.health import collect
+from assetbatch.sandbox.listings import Exchange, Extra
+from tests.world import SetClock, World
+
+from .conftest import MakeWorld
+
+TUESDAY_MS = to_ms(datetime(2026, 11, 10, 5, 10, tzinfo=UTC))  # just after New York's midnight
+NEXT = date(2026, 11, 10)
+"""The first day without a trade."""
+OWN = date(2026, 10, 20)
+"""Since when a ticker is its company's that was another one's before, as META was."""
+EXCHANGE = Exchange(
+    extras=(
+        Extra("DYING", traded=((date(2005, 1, 3), NEXT),)),
+        Extra(
+            "FORMER",
+            traded=((date(2005, 1, 3), NEXT),),
+            changes=((date(2005, 1, 3), "FORMER"), (NEXT, "LATER")),
+        ),
+        Extra(
+            "TAKEN",
+            listed=date(2012, 5, 18),
+            traded=((date(2026, 9, 1), date(2026, 10, 1)), (OWN, None)),
+            changes=((date(2012, 5, 18), "BEFORE"), (OWN, "TAKEN")),
+        ),
+        Extra("LATER", traded=((NEXT, None),), changes=((date(2005, 1, 3), "FORMER"), (NEXT, "LATER"))),
+    )
+)
+
+
+@pytest.fixture(autouse=True)
+def usual_days() -> Iterator[None]:
+    yield
+    set_listed_days({})
+
+
+@pytest.fixture
+def of(make_world: MakeWorld) -> Any:
+    def make(*symbols: str, bars: str = "5m", **options: Any) -> World:
+        assets = [{"symbol": symbol, "asset_type": "stocks", "bars": bars} for symbol in symbols]
+        return make_world(
+            now_ms=TUESDAY_MS,
+            exchange=EXCHANGE,
+            document={"priority_assets": [], "secondary_assets": assets},
+            **options,
+        )
+
+    return make
+
+
+def start(world: World) -> None:
+    world.enqueue_secondary()
+    world.run_queue()
+
+
+def asked(world: World, of: str) -> list[str]:
+    return [path for path in world.paths if "/reference/tickers/" in path and of in path]
+
+
+def listing(world: World, symbol: str) -> Listing | None:
+    with world.services() as services:
+        return services.store.load([symbol])[symbol].listing
+
+
+def state(world: World, symbol: str) -> AssetState:
+    with world.services() as services:
+        return next(one.state for one in collect(services).assets if one.symbol == symbol)
+
+
+def five_sessions_later(world: World, clock: SetClock) -> None:
+    """On the Wednesday of the next week, and an hour later, when it is known that there was nothing."""
+    for later_ms in (8 * DAY_MS, HOUR_MS, 0):
+        clock.at_ms += later_ms
+        start(world)
+
+
+class TestANewStock:
+    def test_is_asked_for_once(self, of: Any, clock: SetClock) -> None:
+        world = of("YOUNG")
+        start(world)
+        found = listing(world, "YOUNG")
+        assert found is not None
+        assert (found.state, found.first_day) == (ListingState.LISTED, date(2025, 3, 6))
+        assert len(asked(world, "YOUNG")) == 1
+        clock.at_ms += DAY_MS
+        start(world)
+        assert len(asked(world, "YOUNG")) == 1
+
+    def test_without_bars_is_not_asked_for(self, of: Any) -> None:
+        world = of("YOUNG", "AAPL", bars="none")
+        start(world)
+        assert asked(world, "") == []
+
+    def test_has_no_bars_asked_for_from_before_its_ticker_was_its_own(self, of: Any) -> None:
+        world = of("TAKEN", days=60)
+        with world.services() as services:
+            backfill(services, ["TAKEN"], date(2026, 9, 1), None, dry_run=False)
+        with world.services() as services:  # its price may go before it
+            services.queue.enqueue([("reference:listing:TAKEN", Lane.HIGH)])
+        world.run_queue()
+        for _ in range(3):
+            start(world)
+        own_ms = start_of_day(OWN)
+        starts = [int(path.split("/")[-2]) for path in world.paths if "/range/" in path]
+        assert min(starts) == own_ms
+        with world.services() as services:
+            (found,) = find_gaps(services, ["TAKEN"], start_of_day(date(2026, 9, 1)))
+        assert found.complete == 1
+        first = found.gaps[0]
+        assert (first.reason, first.end_ms <= own_ms) == (GapReason.NOT_LISTED, True)
+
+    def test_has_no_page_planned_from_before_its_listing(self, of: Any) -> None:
+        world = of("YOUNG")
+        start(world)
+        with world.services() as services:
+            report = backfill(services, ["YOUNG"], date(2025, 1, 6), None, dry_run=True)
+        (symbol,) = report.symbols
+        assert min(first for first, _ in [*symbol.pages, *symbol.doubtful_pages]) >= date(2025, 3, 6)
+
+    def test_is_kept_without_a_listing_where_the_plan_refuses_it_and_that_is_told_once(
+        self, of: Any, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        world = of("AAPL", "MSFT", "NVDA")
+        world.provider.order("not-authorized-200", times=None, path_contains="/v3/reference/tickers/")
+        start(world)
+        assert len(asked(world, "/v3/")) == 1
+        assert sum("the plan does not have it" in message for message in caplog.messages) == 1
+        start(world)
+        assert len(asked(world, "/v3/")) == 1
+        assert state(world, "NVDA") is AssetState.FRESH
+
+    def test_is_kept_without_its_former_tickers_where_they_are_refused(
+        self, of: Any, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        world = of("YOUNG", "AAPL")
+        world.provider.order("not-authorized-200", times=None, path_contains="/vX/")
+        start(world)
+        assert len(asked(world, "/vX/")) == 1
+        found = listing(world, "YOUNG")
+        assert found is not None
+        assert found.first_day == date(2025, 3, 6)
+        assert [record.message for record in caplog.records if record.levelname == "WARNING"] == []
+
+
+class TestASilentStock:
+    def test_that_is_delisted_is_asked_for_once_and_then_left_alone(self, of: Any, clock: SetClock) -> None:
+        world = of("AAPL", "DYING", bars="none")
+        start(world)
+        five_sessions_later(world, clock)
+        assert asked(world, "") == ["/v3/reference/tickers/DYING"]
+        found = listing(world, "DYING")
+        assert found is not None
+        assert (found.state, found.until) == (ListingState.DELISTED, NEXT)
+        assert state(world, "DYING") is AssetState.DELISTED
+        with world.services() as services:
+            assert not [one for one in collect(services).problems if "DYING" in one.message]
+        calls = len(world.paths)
+        del world.document["secondary_assets"][0]
+        clock.at_ms += DAY_MS
+        start(world)
+        assert [path for path in world.paths[calls:] if "marketstatus" not in path] == []
+
+    @pytest.mark.parametrize("bars", ["5m", "none"])
+    def test_that_is_renamed_gets_advice(self, of: Any, clock: SetClock, bars: str) -> None:
+        world = of("AAPL", "FORMER", bars=bars)
+        start(world)
+        five_sessions_later(world, clock)
+        assert state(world, "FORMER") is AssetState.DELISTED
+        with world.services() as services:
+            problems = [one for one in collect(services).problems if "FORMER" in one.message]
+        assert [one.message for one in problems] == [
+            f"FORMER: renamed to LATER since {NEXT}; nothing is asked for any more"
+        ]
+
+    def test_that_has_ended_is_asked_for_once_more_after_init(self, of: Any, clock: SetClock) -> None:
+        world = of("AAPL", "DYING", bars="none")
+        start(world)
+        five_sessions_later(world, clock)
+        world.init()
+        clock.at_ms += DAY_MS
+        start(world)
+        start(world)
+        assert len(asked(world, "DYING")) == 2
+        assert state(world, "DYING") is AssetState.DELISTED

@@ -1,0 +1,197 @@
+"""Members of rules: their prices come in shared calls, whatever their number."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from assetbatch.config.tables import TableMappings
+from assetbatch.domain.queueing import ItemState
+from assetbatch.domain.rules import ListedTicker, advanced, continued
+from assetbatch.domain.units import DAY_MS, MINUTE_MS
+from assetbatch.errors import UnreachableError
+from tests.world import SetClock, World
+
+from .conftest import MakeWorld
+
+RULE = {"every": "crypto", "quote": "USD", "priority": "LOW", "bars": "none"}
+COINS = ["BTC", "ETH", "SOL", "XRP", "ADA"]
+GROUP = "members:crypto:LOW"
+
+
+def take(world: World, names: Sequence[str]) -> None:
+    """As after a walk that has found these coins."""
+    with world.services() as services:
+        (rule,) = services.config.rules
+        page = [ListedTicker(ticker=f"X:{name}USD", quote="USD") for name in names]
+        walk = continued(rule, None, services.now_ms())
+        walk = advanced(rule, walk, page[-1].ticker, services.now_ms(), is_last_page=True, is_whole=True)
+        services.store.take_page(rule, page, walk, {}, TableMappings(), ())
+
+
+def queued(world: World) -> list[str]:
+    with world.services() as services:
+        return [item.id for item in services.queue.items()]
+
+
+@pytest.fixture
+def world(make_world: MakeWorld) -> World:
+    document: dict[str, Any] = {"priority_assets": [], "secondary_assets": [RULE]}
+    world = make_world(document=document)
+    take(world, COINS)
+    return world
+
+
+def prices(world: World) -> set[str]:
+    return {
+        symbol
+        for (symbol,) in world.rows("SELECT symbol FROM trading.symbols WHERE metadata ? 'last_update'")
+    }
+
+
+def test_one_call_a_day_keeps_all(world: World, clock: SetClock) -> None:
+    world.enqueue_secondary()
+    assert queued(world) == [GROUP]
+    done = world.run_queue()
+    assert prices(world) == {f"{name}USD" for name in COINS}
+    assert (done.calls, len(done.assets), queued(world)) == (1, len(COINS), [])
+    clock.at_ms += 5 * MINUTE_MS
+    world.enqueue_secondary()
+    assert queued(world) == []
+    clock.at_ms += DAY_MS
+    world.enqueue_secondary()
+    world.run_queue()
+    assert sum("/grouped/" in path for path in world.paths) == 2
+
+
+def test_a_coin_without_a_trade_costs_no_further_call(world: World, clock: SetClock) -> None:
+    take(world, [*COINS, "NEWCOIN"])
+    world.enqueue_secondary()
+    world.run_queue()
+    for _ in range(4):
+        clock.at_ms += 90 * MINUTE_MS
+        world.enqueue_secondary()
+    assert queued(world) == []
+
+
+def test_a_failure_of_the_provider_fails_the_group_once(world: World) -> None:
+    world.provider.order("status=500", times=3)
+    world.enqueue_secondary()
+    with pytest.raises(UnreachableError):
+        world.run_queue()
+    with world.services() as services:
+        (item,) = services.queue.items()
+    assert (item.id, item.state) == (GROUP, ItemState.DELAYED)
+    assert prices(world) == set()
+
+
+def test_snapshots_bring_them_on_a_plan_that_has_some(make_world: MakeWorld) -> None:
+    world = make_world(plan="starter", document={"priority_assets": [], "secondary_assets": [RULE]})
+    take(world, COINS)
+    world.enqueue_secondary()
+    assert queued(world) == [GROUP]
+    world.run_queue()
+    assert prices(world) == {f"{name}USD" for name in COINS}
+    assert [path for path in world.paths if "/snapshot" in path] == world.paths
+
+
+def test_a_queue_of_ten_items_has_room_for_all(make_world: MakeWorld) -> None:
+    document: dict[str, Any] = {
+        "priority_assets": [],
+        "secondary_assets": [RULE],
+        "queue": {"max_size": 1},
+        "alerts": {"queue_size_max": 1},
+    }
+    world = make_world(document=document)
+    take(world, COINS)
+    done = world.enqueue_secondary()
+    assert (done.enqueued, done.dropped) == (1, [])
+
+
+def test_without_the_day_of_the_market_each_coin_has_a_call_of_its_own(world: World) -> None:
+    world.provider.order("not-authorized-200", times=100, path_contains="/grouped/")
+    world.enqueue_secondary()
+    world.run_queue()
+    world.enqueue_secondary()
+    world.run_queue()
+    assert queued(world) == []
+    assert prices(world) == {f"{name}USD" for name in COINS}
+
+
+def test_a_member_that_is_gone_leaves_the_queue_without_a_call(world: World, clock: SetClock) -> None:
+    world.enqueue_secondary()
+    clock.at_ms += MINUTE_MS
+    take(world, COINS[:4])
+    done = world.run_queue()
+    assert sorted(report.symbol for report in done.assets) == sorted(f"{name}USD" for name in COINS[:4])
+
+
+def test_a_dry_run_of_the_queue_shows_the_call(world: World) -> None:
+    world.enqueue_secondary()
+    (line, *_) = world.run_queue(dry_run=True).plan
+    assert line.startswith("call 1: daily bars of all crypto on 2026-11-17, for 5 tickers")
+
+
+class TestWalk:
+    """The members are looked up by calls of the queue."""
+
+    @pytest.fixture
+    def listing(self, make_world: MakeWorld) -> World:
+        document: dict[str, Any] = {"priority_assets": [], "secondary_assets": [RULE]}
+        return make_world(document=document, universe=2400)
+
+    def members(self, world: World) -> int:
+        ((count,),) = world.rows(
+            "SELECT count(*) FROM data_sources.assetbatch_members WHERE gone_since IS NULL"
+        )
+        return int(count)
+
+    def test_finds_all_tickers_page_by_page(self, listing: World) -> None:
+        listing.enqueue_secondary()
+        assert queued(listing) == ["reference:tickers:crypto/USD"]
+        listing.run_queue()
+        assert set(listing.paths) == {"/v3/reference/tickers"}
+        assert len(listing.paths) >= 2
+        assert self.members(listing) > 1000
+        assert queued(listing) == []
+
+    def test_is_done_once_a_day(self, listing: World, clock: SetClock) -> None:
+        listing.enqueue_secondary()
+        listing.run_queue()
+        before = len(listing.paths)
+        listing.enqueue_secondary()
+        assert queued(listing) == [GROUP]
+        clock.at_ms += DAY_MS
+        listing.enqueue_secondary()
+        assert "reference:tickers:crypto/USD" in queued(listing)
+        listing.run_queue()
+        assert [path for path in listing.paths[before:] if "tickers" in path] != []
+
+    def test_that_was_cut_short_goes_on_where_it_was(self, listing: World) -> None:
+        listing.document["queue"] = {"retry_delay_seconds": 0}
+        listing.provider.order("status=500", times=1)
+        listing.enqueue_secondary()
+        with pytest.raises(UnreachableError):
+            listing.run_queue()
+        assert self.members(listing) == 0
+        listing.run_queue()
+        assert self.members(listing) > 1000
+
+    def test_leaves_out_an_asset_of_the_configuration(self, listing: World) -> None:
+        own = {"symbol": "BTC", "polygon_ticker": "X:BTCUSD", "bars": "none"}
+        listing.document["secondary_assets"] = [own, RULE]
+        listing.init()
+        listing.enqueue_secondary()
+        listing.run_queue()
+        with listing.services() as services:
+            services.load_members()
+            tickers = [asset.polygon_ticker for asset in services.config.assets]
+        assert tickers.count("X:BTCUSD") == 1
+
+    def test_a_rule_that_is_gone_has_no_use_any_more(self, listing: World) -> None:
+        listing.enqueue_secondary()
+        listing.document["secondary_assets"] = []
+        listing.run_queue()
+        assert (queued(listing), listing.paths) == ([], [])

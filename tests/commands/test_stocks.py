@@ -1,0 +1,138 @@
+"""Stocks and indices on the free plan, with the simulated provider: which calls a night costs."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import pytest
+
+from assetbatch.domain.market_hours import new_york_zone, to_ms
+from tests.world import SetClock, World
+
+from .conftest import MakeWorld
+
+MINUTE = 60_000
+GOLD = {"symbol": "XAUUSD", "polygon_ticker": "C:XAUUSD", "asset_type": "forex"}
+
+
+def stock(symbol: str, **settings: Any) -> dict[str, Any]:
+    return {"symbol": symbol, "asset_type": "stocks", "bars": "none", **settings}
+
+
+def index(symbol: str) -> dict[str, Any]:
+    return {"symbol": symbol, "polygon_ticker": f"I:{symbol}", "asset_type": "indices"}
+
+
+SECONDARY = [
+    stock("AAPL"),
+    stock("MSFT"),
+    stock("BRK.B"),
+    stock("TSLA", bars="5m"),
+    index("NDX"),
+    index("SPX"),
+]
+
+
+def new_york(text: str) -> int:
+    return to_ms(datetime.fromisoformat(text).replace(tzinfo=new_york_zone()))
+
+
+@pytest.fixture
+def world(make_world: MakeWorld) -> World:
+    """Wednesday 00:06 in New York; Tuesday is the last day that is shown."""
+    return make_world(
+        plan="basic",
+        now_ms=new_york("2026-11-18T00:06"),
+        document={"priority_assets": [], "secondary_assets": SECONDARY},
+    )
+
+
+def starts(world: World, count: int = 4) -> list[str]:
+    """Start the queue as cron does, each minute. Return the endpoints and tickers that were asked, in
+    order."""
+    since = len(world.paths)
+    for _ in range(count):
+        world.enqueue_secondary()
+        world.run_queue()
+        world.clock.at_ms += MINUTE
+    return [path.split("?")[0] for path in world.paths[since:]]
+
+
+def closes(world: World) -> dict[str, tuple[Any, ...]]:
+    return {
+        symbol: (day, close)
+        for symbol, day, close in world.rows(
+            "SELECT DISTINCT ON (s.symbol) s.symbol, d.day::text, d.close FROM market_data.ohlcv_1d d"
+            " JOIN trading.symbols s ON s.id = d.symbol_id ORDER BY s.symbol, d.day DESC"
+        )
+    }
+
+
+def test_a_night_costs_one_call_for_all_stocks_without_bars(world: World, clock: SetClock) -> None:
+    first = starts(world)
+    grouped = "/v2/aggs/grouped/locale/us/market/stocks/2026-11-17"
+    assert first.count(grouped) == 1
+    assert [path for path in first if "AAPL" in path or "MSFT" in path] == []
+    assert {symbol: day for symbol, (day, _) in closes(world).items()} == dict.fromkeys(
+        ("AAPL", "MSFT", "BRK.B", "TSLA"), "2026-11-17"
+    )
+    update = world.last_update("AAPL")
+    assert update is not None
+    assert to_ms(datetime.fromisoformat(update["timestamp"])) == new_york("2026-11-17T16:00")
+    assert float(update["last_price"]) == float(closes(world)["AAPL"][1])
+    for time in ("2026-11-18T09:31", "2026-11-18T16:20", "2026-11-18T23:58"):
+        clock.at_ms = new_york(time)
+        assert [path for path in starts(world, 2) if "SPX" not in path and "TSLA" not in path] == []
+    clock.at_ms = new_york("2026-11-19T00:01")
+    assert starts(world, 3) == []
+    clock.at_ms = new_york("2026-11-19T00:05")
+    assert starts(world).count(grouped.replace("17", "18")) == 1
+
+
+def test_a_refused_index_costs_two_calls_a_day_and_condemns_none(world: World, clock: SetClock) -> None:
+    first = starts(world)
+    assert sum("I:SPX" in path for path in first) == 2
+    assert sum("I:NDX" in path for path in first) >= 1
+    assert world.last_update("NDX") is not None
+    assert world.last_update("SPX") is None
+    clock.at_ms = new_york("2026-11-18T12:00")
+    assert starts(world, 2) == []
+    clock.at_ms = new_york("2026-11-19T00:08")
+    assert sum("I:SPX" in path for path in starts(world)) <= 2
+    update = world.last_update("NDX")
+    assert update is not None
+    assert to_ms(datetime.fromisoformat(update["timestamp"])) == new_york("2026-11-18T16:00")
+
+
+def test_bars_beside_the_session_are_kept_only_where_they_are_wanted(make_world: MakeWorld) -> None:
+    world = make_world(
+        plan="basic",
+        now_ms=new_york("2026-11-18T00:06"),
+        document={
+            "priority_assets": [],
+            "secondary_assets": [stock("TSLA", bars="5m"), stock("NVDA", bars="5m", extended_hours=True)],
+        },
+    )
+    starts(world)
+    times = {
+        symbol: (first, last)
+        for symbol, first, last in world.rows(
+            "SELECT s.symbol, min((o.ts AT TIME ZONE 'America/New_York')::time)::text,"
+            " max((o.ts AT TIME ZONE 'America/New_York')::time)::text FROM market_data.ohlcv_5m o"
+            " JOIN trading.symbols s ON s.id = o.symbol_id GROUP BY 1"
+        )
+    }
+    assert times == {"TSLA": ("09:30:00", "15:55:00"), "NVDA": ("04:00:00", "19:55:00")}
+
+
+@pytest.mark.parametrize("closed", ["2026-11-26T12:00", "2026-11-21T11:00", "2025-01-09T12:00"])
+def test_nothing_is_asked_on_a_closed_day(make_world: MakeWorld, closed: str, clock: SetClock) -> None:
+    """Thanksgiving, a Saturday, and the day of a funeral."""
+    now_ms = new_york(closed)
+    world = make_world(
+        plan="basic", now_ms=now_ms, document={"priority_assets": [GOLD], "secondary_assets": SECONDARY[:5]}
+    )
+    starts(world)
+    clock.at_ms += 3 * 3_600_000
+    assert starts(world, 2) == []

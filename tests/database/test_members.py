@@ -1,0 +1,112 @@
+"""The members of rules: registered page by page, gone only after a walk that has seen everything."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import pytest
+
+from assetbatch.config.tables import TableMappings
+from assetbatch.database import Store
+from assetbatch.database.members import PageTaken
+from assetbatch.domain.asset_classes import AssetType
+from assetbatch.domain.assets import Rule
+from assetbatch.domain.rules import ListedTicker, Member, advanced, continued
+from assetbatch.domain.units import DAY_MS
+
+from .conftest import Sql
+
+NOW = 1_764_500_000_000
+RULE = Rule(every=AssetType.STOCKS)
+NO_OWNERS: Mapping[str, str] = {}
+
+
+def page(*tickers: str) -> list[ListedTicker]:
+    return [ListedTicker(ticker=ticker, name=f"{ticker} Inc.") for ticker in tickers]
+
+
+def take(
+    store: Store,
+    *pages: Sequence[ListedTicker],
+    at_ms: int = NOW,
+    owners: Mapping[str, str] = NO_OWNERS,
+    is_whole: bool = True,
+    rule: Rule = RULE,
+) -> list[PageTaken]:
+    """Take the pages of one walk."""
+    found, walk = [], continued(rule, None, at_ms)
+    for number, some in enumerate(pages, 1):
+        walk = advanced(
+            rule, walk, some[-1].ticker, at_ms, is_last_page=number == len(pages), is_whole=is_whole
+        )
+        found.append(store.take_page(rule, some, walk, owners, TableMappings(), ()))
+    return found
+
+
+def symbols(store: Store, rule: Rule = RULE) -> list[str]:
+    return [member.symbol for member in store.members([rule.key]).get(rule.key, [])]
+
+
+def test_a_page_registers_what_is_new(store: Store, sql: Sql) -> None:
+    assert take(store, page("AAPL", "KIMpL")) == [PageTaken(2, (), (), 2)]
+    assert store.members([RULE.key]) == {
+        RULE.key: [Member("AAPL", "AAPL", "AAPL Inc."), Member("KIMpL", "KIMpL", "KIMpL Inc.")]
+    }
+    assert sql("SELECT symbol, asset_type FROM trading.symbols WHERE symbol = 'AAPL'") == [("AAPL", "stocks")]
+
+
+def test_the_same_page_again_changes_nothing(store: Store, sql: Sql) -> None:
+    take(store, page("AAPL"))
+    before = sql("SELECT symbol_id, since FROM data_sources.assetbatch_members")
+    assert take(store, page("AAPL"), at_ms=NOW + DAY_MS)[0].new == 0
+    assert sql("SELECT symbol_id, since FROM data_sources.assetbatch_members") == before
+
+
+def test_what_a_whole_walk_has_not_seen_is_gone_and_kept(store: Store, sql: Sql) -> None:
+    take(store, page("AAPL", "MSFT"), page("SPY"))
+    first, last = take(store, page("AAPL"), page("SPY"), at_ms=NOW + DAY_MS)
+    assert (first.gone, last.gone, last.members) == ((), ("MSFT",), 2)
+    assert symbols(store) == ["AAPL", "SPY"]
+    assert sql("SELECT count(*) FROM trading.symbols WHERE symbol = 'MSFT'") == [(1,)]
+
+
+def test_what_is_listed_again_is_there_again(store: Store) -> None:
+    take(store, page("AAPL", "MSFT"))
+    take(store, page("AAPL"), at_ms=NOW + DAY_MS)
+    assert take(store, page("AAPL", "MSFT"), at_ms=NOW + 2 * DAY_MS)[0].new == 1
+    assert symbols(store) == ["AAPL", "MSFT"]
+
+
+@pytest.mark.parametrize(("listed", "is_whole"), [(("AAPL",), True), (("AAPL", "B", "C"), False)])
+def test_a_list_that_was_cut_takes_nothing_away(
+    store: Store, listed: tuple[str, ...], *, is_whole: bool
+) -> None:
+    take(store, page("AAPL", "B", "C", "D"))
+    assert take(store, page(*listed), at_ms=NOW + DAY_MS, is_whole=is_whole)[0].gone == ()
+    assert symbols(store) == ["AAPL", "B", "C", "D"]
+
+
+def test_an_unfinished_walk_takes_nothing_away(store: Store) -> None:
+    take(store, page("AAPL", "MSFT"))
+    walk = advanced(RULE, continued(RULE, None, NOW + DAY_MS), "AAPL", NOW, is_last_page=False, is_whole=True)
+    assert store.take_page(RULE, page("AAPL"), walk, {}, TableMappings(), ()).gone == ()
+    assert store.walks([RULE.key]) == {RULE.key: walk}
+
+
+def test_a_symbol_of_the_configuration_is_left_out_and_told(store: Store) -> None:
+    (taken,) = take(store, page("AAPL", "GOLD"), owners={"GOLD": "C:XAUUSD"})
+    assert taken.clashes == (("GOLD", "GOLD", "C:XAUUSD"),)
+    assert symbols(store) == ["AAPL"]
+
+
+def test_a_symbol_of_another_rule_s_member_is_left_out_and_told(store: Store) -> None:
+    indices = Rule(every=AssetType.INDICES)
+    take(store, page("COMP"))
+    (taken,) = take(store, page("I:COMP", "I:NDX"), rule=indices)
+    assert taken.clashes == (("COMP", "I:COMP", "COMP"),)
+    assert symbols(store, indices) == ["NDX"]
+
+
+def test_a_thousand_tickers_are_one_page(store: Store) -> None:
+    tickers = [f"A{number:03}"[:4].replace("0", "X") + str(number) for number in range(1000)]
+    assert take(store, page(*tickers)) == [PageTaken(1000, (), (), 1000)]

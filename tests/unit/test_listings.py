@@ -1,0 +1,210 @@
+"""Listings of stocks: what follows from an answer, and when one is asked for."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec import json, structs
+
+from assetbatch.domain.asset_classes import AssetType, Market
+from assetbatch.domain.assets import Asset
+from assetbatch.domain.bar_sizes import BarSize
+from assetbatch.domain.due import assess
+from assetbatch.domain.entitlements import Entitlements
+from assetbatch.domain.listings import (
+    THIN_MS,
+    UNLISTED_MS,
+    Details,
+    Listing,
+    ListingState,
+    TickerChange,
+    after_changes,
+    after_details,
+    after_not_found,
+    is_silent,
+    sessions_between,
+    wants_listing,
+)
+from assetbatch.domain.market_hours import start_of_day, to_ms
+from assetbatch.domain.models import END_OF_TIME_MS, StoredAsset
+from assetbatch.domain.reasons import Reason
+from assetbatch.domain.status import Status
+from assetbatch.domain.units import DAY_MS, HOUR_MS
+from assetbatch.domain.work import Work
+
+NOW = to_ms(datetime(2026, 11, 18, 15, tzinfo=UTC))  # a Wednesday, the market is open
+CLOSE = to_ms(datetime(2026, 11, 10, 21, tzinfo=UTC))  # of the Tuesday of the week before
+FREE = Entitlements(end_of_day=True)
+META = Asset(symbol="META", polygon_ticker="META", asset_type=AssetType.STOCKS)
+WITHOUT_BARS = structs.replace(META, bars=BarSize.NONE)
+CHANGES = (TickerChange(date(2022, 6, 9), "META"), TickerChange(date(2012, 5, 18), "FB"))
+LISTED = Listing(asked_ms=NOW, list_date=date(2012, 5, 18))
+UNLISTED = structs.replace(LISTED, state=ListingState.UNLISTED)
+
+
+def stored(**fields: object) -> StoredAsset:
+    return structs.replace(
+        StoredAsset(symbol="META", as_of_ms=CLOSE, last_sync_ms=NOW, sync_status=Status.SUCCESS), **fields
+    )
+
+
+class TestAnAnswer:
+    def test_names_the_first_day(self) -> None:
+        after = after_details(None, Details(list_date=date(2025, 3, 6), figi="BBG000MM2P62"), None, NOW)
+        assert after.first_day == date(2025, 3, 6)
+        assert after.from_ms == start_of_day(date(2025, 3, 6))
+        assert (after.state, after.to_ms) == (ListingState.LISTED, END_OF_TIME_MS)
+
+    def test_of_a_day_to_come_names_none(self) -> None:
+        assert after_details(None, Details(list_date=date(2099, 1, 1)), None, NOW).from_ms == 0
+
+    def test_without_a_day_leaves_what_is_known(self) -> None:
+        after = after_details(structs.replace(LISTED, figi="BBG000MM2P62"), Details(), None, NOW)
+        assert (after.first_day, after.figi) == (date(2012, 5, 18), "BBG000MM2P62")
+
+    def test_of_a_delisted_ticker_ends_it(self) -> None:
+        last = date(2026, 11, 10)
+        after = after_details(LISTED, Details(is_active=False, delisted=last), last, NOW)
+        assert (after.state, after.until) == (ListingState.DELISTED, last)
+        assert after.to_ms == start_of_day(date(2026, 11, 11))
+
+    def test_without_the_day_of_its_end_takes_that_of_the_last_trade(self) -> None:
+        assert after_details(LISTED, Details(is_active=False), date(2026, 11, 10), NOW).until == date(
+            2026, 11, 10
+        )
+
+    def test_that_it_is_delisted_is_not_believed_of_one_that_is_traded_later(self) -> None:
+        details = Details(is_active=False, delisted=date(2020, 1, 2))
+        assert after_details(LISTED, details, date(2026, 11, 10), NOW).state is ListingState.LISTED
+
+    def test_of_its_changes_says_since_when_the_ticker_is_its_own(self) -> None:
+        """META was a fund's before 2022-06-09, and its company is listed since 2012."""
+        assert after_changes(LISTED, "META", CHANGES, None, NOW).first_day == date(2022, 6, 9)
+
+    def test_of_its_changes_leaves_a_ticker_that_it_always_had(self) -> None:
+        """The provider's changes may begin later than its bars."""
+        changes = [TickerChange(date(2015, 9, 10), "META")]
+        assert after_changes(LISTED, "META", changes, None, NOW).first_day == date(2012, 5, 18)
+
+    def test_of_its_changes_names_the_new_ticker_of_one_that_is_not_listed(self) -> None:
+        after = after_changes(UNLISTED, "FB", CHANGES, date(2022, 6, 8), NOW)
+        assert (after.state, after.ending) == (ListingState.RENAMED, "META since 2022-06-09")
+        assert after.to_ms == start_of_day(date(2022, 6, 9))
+
+    def test_of_two_renames_names_the_last_ticker_since_the_first(self) -> None:
+        changes = [*CHANGES, TickerChange(date(2026, 1, 2), "METX")]
+        assert after_changes(UNLISTED, "FB", changes, None, NOW).ending == "METX since 2022-06-09"
+
+    def test_of_a_rename_to_come_says_nothing_yet(self) -> None:
+        changes = [*CHANGES, TickerChange(date(2027, 1, 4), "METX")]
+        assert after_changes(LISTED, "META", changes, None, NOW).state is ListingState.LISTED
+
+    @pytest.mark.parametrize("changes", [(), CHANGES])
+    def test_without_a_new_ticker_takes_one_that_is_not_listed_for_delisted(
+        self, changes: tuple[TickerChange, ...]
+    ) -> None:
+        after = after_changes(UNLISTED, "META", changes, date(2026, 11, 10), NOW)
+        assert (after.state, after.until) == (ListingState.DELISTED, date(2026, 11, 10))
+
+    def test_that_it_is_not_found_keeps_what_is_known(self) -> None:
+        after = after_not_found(LISTED, NOW)
+        assert (after.state, after.first_day) == (ListingState.UNLISTED, date(2012, 5, 18))
+
+    def test_is_read_as_it_was_written(self) -> None:
+        after = after_changes(UNLISTED, "FB", CHANGES, None, NOW)
+        assert json.decode(json.encode(after), type=Listing) == after
+
+
+class TestSessions:
+    def test_are_counted_over_weekends(self) -> None:
+        assert sessions_between(Market.STOCK, CLOSE, NOW) == 5  # Wednesday to Tuesday
+
+    def test_are_not_counted_on_holidays(self) -> None:
+        thanksgiving = to_ms(datetime(2026, 11, 25, 21, tzinfo=UTC))
+        assert sessions_between(Market.STOCK, thanksgiving, thanksgiving + 5 * DAY_MS) == 2
+
+    @given(st.integers(0, 40), st.integers(0, 23))
+    def test_are_never_fewer_later(self, days: int, hours: int) -> None:
+        end_ms = CLOSE + days * DAY_MS + hours * HOUR_MS
+        assert sessions_between(Market.STOCK, CLOSE, end_ms) <= sessions_between(
+            Market.STOCK, CLOSE, end_ms + HOUR_MS
+        )
+
+
+class TestSilence:
+    def test_is_of_five_sessions_that_were_asked_for(self) -> None:
+        assert is_silent(META, stored(), FREE, NOW)
+        assert not is_silent(META, stored(as_of_ms=CLOSE + DAY_MS), FREE, NOW)
+
+    def test_is_none_while_nobody_asks(self) -> None:
+        assert not is_silent(META, stored(last_sync_ms=CLOSE + 2 * DAY_MS), FREE, NOW)
+
+    def test_is_none_of_a_stock_that_never_had_a_trade(self) -> None:
+        assert not is_silent(META, stored(as_of_ms=None), FREE, NOW)
+
+    def test_is_also_of_a_ticker_that_snapshots_do_not_find(self) -> None:
+        lost = stored(last_sync_ms=CLOSE, sync_status=Status.NOT_FOUND, status_at_ms=NOW)
+        assert is_silent(META, lost, FREE, NOW)
+
+    def test_is_none_while_the_provider_fails(self) -> None:
+        failing = stored(last_sync_ms=CLOSE, sync_status=Status.FAILED, status_at_ms=NOW)
+        assert not is_silent(META, failing, FREE, NOW)
+
+
+class TestTheQuestion:
+    def wants(self, listing: Listing | None, asset: Asset = META, **fields: object) -> bool:
+        return wants_listing(asset, stored(listing=listing, **fields), FREE, NOW)
+
+    def test_is_asked_once_for_a_stock_that_keeps_bars(self) -> None:
+        assert self.wants(None, as_of_ms=None)
+        assert not self.wants(LISTED, as_of_ms=NOW - DAY_MS)
+
+    def test_is_not_asked_for_a_stock_without_bars_that_is_traded(self) -> None:
+        assert not self.wants(None, WITHOUT_BARS, as_of_ms=NOW - DAY_MS)
+        assert not self.wants(None, WITHOUT_BARS, as_of_ms=None)
+
+    def test_is_asked_for_every_stock_that_falls_silent(self) -> None:
+        assert self.wants(None, WITHOUT_BARS)
+        assert self.wants(structs.replace(LISTED, asked_ms=CLOSE - DAY_MS))
+
+    def test_is_asked_again_after_a_month_for_one_that_stays_silent(self) -> None:
+        quiet = stored(as_of_ms=CLOSE - 60 * DAY_MS, listing=structs.replace(LISTED, asked_ms=NOW - THIN_MS))
+        assert wants_listing(META, quiet, FREE, NOW)
+        assert not wants_listing(META, quiet, FREE, NOW - 1)
+
+    def test_is_asked_again_after_a_week_for_a_ticker_that_was_not_listed(self) -> None:
+        assert self.wants(structs.replace(UNLISTED, asked_ms=NOW - UNLISTED_MS))
+        assert not self.wants(structs.replace(UNLISTED, asked_ms=NOW - UNLISTED_MS + 1))
+
+    def test_is_not_asked_for_one_that_has_ended(self) -> None:
+        assert not self.wants(Listing(state=ListingState.DELISTED, asked_ms=0))
+        assert not self.wants(Listing(state=ListingState.RENAMED, asked_ms=0, renamed_to="METX"))
+
+    @pytest.mark.parametrize("asset_type", [AssetType.INDICES, AssetType.FOREX, AssetType.CRYPTO])
+    def test_is_asked_for_stocks_only(self, asset_type: AssetType) -> None:
+        assert not self.wants(None, structs.replace(META, asset_type=asset_type))
+
+
+@pytest.mark.parametrize(
+    ("listing", "reason", "words"),
+    [
+        (
+            Listing(state=ListingState.DELISTED, asked_ms=0, until=date(2026, 11, 10)),
+            Reason.DELISTED,
+            "delisted since 2026-11-10; nothing is asked for any more",
+        ),
+        (
+            Listing(state=ListingState.RENAMED, asked_ms=0, until=date(2026, 11, 10), renamed_to="METX"),
+            Reason.RENAMED,
+            "renamed to METX since 2026-11-10; nothing is asked for any more",
+        ),
+    ],
+)
+def test_nothing_is_due_of_a_ticker_that_has_ended(listing: Listing, reason: Reason, words: str) -> None:
+    found = stored(listing=listing, last_sync_ms=CLOSE, as_of_ms=CLOSE - 3 * DAY_MS)
+    verdict = assess(Work(META), found, FREE, NOW)
+    assert (verdict.due, verdict.paused, verdict.why.reason) == (False, False, reason)
+    assert verdict.why.text == words

@@ -1,0 +1,47 @@
+"""What the members of a rule will take."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from assetbatch.domain.asset_classes import AssetType
+from assetbatch.domain.assets import Rule
+from assetbatch.domain.bar_sizes import BarSize
+from assetbatch.domain.entitlements import Entitlements
+from assetbatch.domain.outlook import Outlook, outlook
+from assetbatch.domain.queueing import CallLimit
+
+FREE, PAID = Entitlements(end_of_day=True), Entitlements(end_of_day=False)
+FIVE_A_MINUTE = CallLimit(5, 60_000)
+NOW = 1_764_500_000_000
+
+
+def of(members: int | None = 12_500, days: int = 0, known: Entitlements = FREE, **rule: Any) -> Outlook:
+    options = {"every": AssetType.STOCKS, "bars": BarSize.NONE, **rule}
+    return outlook(Rule(**options), members, days, known, FIVE_A_MINUTE, NOW)
+
+
+def test_one_call_a_day_keeps_a_whole_market_on_the_free_plan() -> None:
+    found = of()
+    assert (found.lookup_calls, found.price_calls, found.is_day_shared) == (13, 1, True)
+
+
+def test_two_years_of_days_take_a_hundred_minutes() -> None:
+    found = of(days=502)
+    assert (found.calls, found.rows) == (516, 12_500 * 504)
+    assert 100 * 60 < found.seconds < 105 * 60
+
+
+def test_snapshots_bring_250_members_each() -> None:
+    found = of(known=PAID)
+    assert (found.price_calls, found.is_day_shared) == (50, False)
+
+
+def test_bars_take_a_call_for_each_member_on_the_free_plan() -> None:
+    assert of(bars=BarSize.FIVE_MINUTES).price_calls == 12_500
+
+
+def test_before_the_first_look_the_number_is_an_estimate() -> None:
+    found = of(None, exchange=("XNYS",), kind=("CS",))
+    assert not found.is_counted
+    assert found.words.startswith("rule stocks/XNYS/CS: about 1,700 members, 2 calls a day to look them up")
