@@ -26,6 +26,7 @@ from assetbatch.domain.results import CycleResult
 from assetbatch.refresh.progress import Progress
 from assetbatch.sandbox import PLANS, SandboxServer, system_clock
 from assetbatch.sandbox.listings import USUAL_EXCHANGE, Exchange
+from assetbatch.sandbox.plans import Plan
 from assetbatch.sandbox.prices import HISTORY_START_MS
 from assetbatch.sandbox.spans import Counting
 from assetbatch.services import Services
@@ -82,7 +83,7 @@ class World:
         prefix: str,
         clock: SetClock,
         *,
-        plan: str = "basic",
+        plan: str | Plan = "basic",
         tier: str | None = None,
         limit: int | None = 100,
         window_seconds: int = 60,
@@ -98,7 +99,9 @@ class World:
         (0.2 s) for each new asset."""
         self.clock = clock
         self.provider = SandboxServer(
-            replace(PLANS[plan], limit=limit, window_seconds=window_seconds),
+            replace(
+                PLANS[plan] if isinstance(plan, str) else plan, limit=limit, window_seconds=window_seconds
+            ),
             clock=clock.now_ms,
             replay=replay,
             replay_weeks=replay_weeks,

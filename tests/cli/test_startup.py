@@ -108,6 +108,14 @@ def test_run_queue_with_work_loads_what_it_needs(free: World) -> None:
     )
 
 
+@pytest.mark.parametrize("command", ["enqueue-secondary", "run-queue", "run-priority", "status"])
+def test_without_stocks_and_rules_nothing_of_them_is_loaded(free: World, command: str) -> None:
+    free.enqueue_secondary()
+    of_stocks = {"domain.nyse", "domain.listings", "domain.references", "state.reference_store"}
+    of_stocks |= {"refresh.references", "provider.holidays", "provider.listings"}
+    assert loaded(free, command).isdisjoint(f"assetbatch.{name}" for name in of_stocks)
+
+
 def test_a_cycle_with_calls_loads_no_more_than_it_needs(paid: World) -> None:
     found = loaded(paid, "run-priority")
     assert {DATABASE, HTTP} <= found

@@ -25,6 +25,7 @@ from .conftest import MakeWorld
 TUESDAY_MS = to_ms(datetime(2026, 11, 10, 5, 10, tzinfo=UTC))  # just after New York's midnight
 NEXT = date(2026, 11, 10)
 """The first day without a trade."""
+FIRST = date(2026, 9, 22)
 OWN = date(2026, 10, 20)
 """Since when a ticker is its company's that was another one's before, as META was."""
 EXCHANGE = Exchange(
@@ -41,6 +42,7 @@ EXCHANGE = Exchange(
             traded=((date(2026, 9, 1), date(2026, 10, 1)), (OWN, None)),
             changes=((date(2012, 5, 18), "BEFORE"), (OWN, "TAKEN")),
         ),
+        Extra("YOUNGER", listed=FIRST, traded=((FIRST, None),)),
         Extra("LATER", traded=((NEXT, None),), changes=((date(2005, 1, 3), "FORMER"), (NEXT, "LATER"))),
     )
 )
@@ -126,6 +128,16 @@ class TestANewStock:
         assert found.complete == 1
         first = found.gaps[0]
         assert (first.reason, first.end_ms <= own_ms) == (GapReason.NOT_LISTED, True)
+
+    def test_has_no_page_asked_for_that_is_taken_together_with_its_listing(self, of: Any) -> None:
+        """Calls run in parallel, and a lease has many items."""
+        world = of("YOUNGER", plan="starter", days=60, limit=None)
+        with world.services() as services:
+            backfill(services, ["YOUNGER"], date(2026, 9, 1), date(2026, 9, 30), dry_run=False)
+            services.queue.enqueue([("reference:listing:YOUNGER", Lane.BARS)])
+        world.run_queue()
+        starts = sorted(int(path.split("/")[-2]) for path in world.paths if "/range/" in path)
+        assert starts[0] == start_of_day(FIRST)
 
     def test_has_no_page_planned_from_before_its_listing(self, of: Any) -> None:
         world = of("YOUNG")

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import date
 from typing import Any
 
 import pytest
 
+from assetbatch.commands.members import foreseen
 from assetbatch.config.tables import TableMappings
 from assetbatch.domain.queueing import ItemState
 from assetbatch.domain.rules import ListedTicker, advanced, continued
 from assetbatch.domain.units import DAY_MS, MINUTE_MS
 from assetbatch.errors import UnreachableError
+from assetbatch.refresh.references.days import QUEUED_AT_ONCE
 from tests.world import SetClock, World
 
 from .conftest import MakeWorld
 
-RULE = {"every": "crypto", "quote": "USD", "priority": "LOW", "bars": "none"}
+RULE = {"every": "crypto", "quote": "USD", "priority": "LOW", "bars": "none", "years_of_days": 0}
 COINS = ["BTC", "ETH", "SOL", "XRP", "ADA"]
 GROUP = "members:crypto:LOW"
 
@@ -195,3 +198,55 @@ class TestWalk:
         listing.document["secondary_assets"] = []
         listing.run_queue()
         assert (queued(listing), listing.paths) == ([], [])
+
+
+class TestDays:
+    """Days of the past of the whole market, a call each."""
+
+    @pytest.fixture
+    def past(self, make_world: MakeWorld) -> World:
+        rule = {**RULE, "years_of_days": 1}
+        world = make_world(document={"priority_assets": [], "secondary_assets": [rule]}, days=None)
+        take(world, COINS)
+        return world
+
+    def days(self, world: World) -> list[tuple[date, int]]:
+        return world.rows("SELECT day, count(*) FROM market_data.ohlcv_1d GROUP BY day ORDER BY day DESC")
+
+    def test_come_newest_first_behind_all_else(self, past: World) -> None:
+        past.enqueue_secondary()
+        ids = queued(past)
+        assert (ids[0], ids[1]) == (GROUP, "reference:days:crypto:2026-11-16")
+        assert len(ids) == 1 + QUEUED_AT_ONCE
+        past.run_queue()
+        found = self.days(past)
+        assert found[0] == (date(2026, 11, 17), len(COINS))
+        assert found[-1] == (date(2026, 10, 23), len(COINS))
+        assert len(found) == 1 + QUEUED_AT_ONCE
+
+    def test_that_have_come_are_not_asked_for_again(self, past: World) -> None:
+        past.enqueue_secondary()
+        past.run_queue()
+        past.enqueue_secondary()
+        assert queued(past)[0] == "reference:days:crypto:2026-10-22"
+
+    def test_the_day_of_the_prices_counts(self, past: World, clock: SetClock) -> None:
+        past.enqueue_secondary()
+        past.run_queue()
+        clock.at_ms += DAY_MS
+        past.enqueue_secondary()
+        assert "reference:days:crypto:2026-11-17" not in queued(past)
+
+    def test_that_the_plan_does_not_show_end_the_search(self, past: World) -> None:
+        past.provider.order("not-authorized-200", times=100, path_contains="2026-11-1")
+        past.enqueue_secondary()
+        past.run_queue()
+        before = len(past.paths)
+        past.enqueue_secondary()
+        past.run_queue()
+        assert [path for path in past.paths[before:] if "/grouped/" in path] == []
+
+    def test_are_in_the_outlook(self, past: World) -> None:
+        with past.services() as services:
+            (found,) = foreseen(services)
+        assert (found.members, found.days) == (len(COINS), 364)

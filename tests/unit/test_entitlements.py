@@ -521,6 +521,12 @@ class TestTheDelay:
         see(known, NOON, age_ms=3 * HOUR, market_open=False, delayed=True)
         assert known.delay_ms(FOREX, NOON) == 15 * MINUTE
 
+    def test_that_the_provider_has_said_holds_over_a_weekend(self) -> None:
+        known = paid()
+        known.saw(FOREX, MIDNIGHT - HOUR, NOON, market_open=False, delayed=True)
+        assert not known.has_seen_today(FOREX, NOON)
+        assert known.delay_ms(FOREX, NOON + 4 * DAY) == 15 * MINUTE
+
     def test_that_the_provider_has_said_is_disproved_by_fresh_data(self) -> None:
         known = paid()
         see(known, NOON, age_ms=20 * MINUTE, delayed=True)

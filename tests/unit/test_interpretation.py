@@ -19,6 +19,7 @@ from assetbatch.domain.bar_sizes import BarSize
 from assetbatch.domain.calls import (
     BarsCall,
     Call,
+    GroupedDayCall,
     SnapshotCall,
 )
 from assetbatch.domain.entitlements import Entitlements, Restriction
@@ -540,6 +541,29 @@ class TestWhatASnapshotMeans:
             "GBPUSD": Status.NO_DATA,
             "BTCUSD": Status.NO_DATA,
         }
+
+    @pytest.mark.parametrize(
+        ("hour", "stored", "is_cleared"),
+        [
+            (9, {}, True),
+            (9, {"AAPL": StoredAsset(symbol="AAPL")}, True),
+            (9, {"AAPL": StoredAsset(symbol="AAPL", as_of_ms=1)}, False),
+            (10, {}, False),
+        ],
+    )
+    def test_a_stock_without_any_price_is_asked_otherwise_while_its_exchange_is_closed(
+        self, hour: int, stored: dict[str, StoredAsset], is_cleared: bool
+    ) -> None:
+        now_ms = to_ms(datetime(2026, 11, 17, hour, tzinfo=ZoneInfo("America/New_York")))
+        work = (Work(AAPL), Work(EURUSD))
+        answer = PricesAnswer(prices={}, errors={}, empty=frozenset({"AAPL", "C:EURUSD"}), refused=Counter())
+        findings = prices_findings(SnapshotCall(work), work, answer, stored, now_ms)
+        assert list(findings.cleared) == (["AAPL"] if is_cleared else [])
+        assert ("AAPL" in self.statuses(findings)) is not is_cleared
+        assert self.statuses(findings)["EURUSD"] is Status.NO_DATA
+        day = GroupedDayCall(work[:1], AssetType.STOCKS, date(2026, 11, 16))
+        (result,) = prices_findings(day, work[:1], answer, {}, now_ms).results
+        assert result.status is Status.NO_DATA
 
     def test_an_answer_is_of_the_moment_it_was_asked_for_and_a_refusal_of_none(self) -> None:
         """What was asked for before a correction must not revert it."""

@@ -148,6 +148,19 @@ class TestARefusalOfASnapshotForSeveralProducts:
         assert len(choose_calls(self.WORK, {}, taught.known, NOW + DAY_MS)) == 1
 
 
+def test_stocks_whose_snapshots_are_cleared_are_asked_for_by_the_last_day_and_bars() -> None:
+    taught = Taught()
+    work = (Work(AAPL), Work(MSFT), Work(NDX), Work(EURUSD))
+    for ticker in ("AAPL", "MSFT", "I:NDX"):
+        taught.learner.found_cleared(ticker)
+    assert [type(call) for call in choose_calls(work, {}, taught.known, NOW)] == [
+        GroupedDayCall,
+        BarsCall,
+        SnapshotCall,
+    ]
+    assert (taught.learner.revision, taught.others.kept) == (3, [])
+
+
 class TestARefusalWithinASnapshot:
     """`len(alike) > 1`: one refused ticker condemns nobody else."""
 

@@ -142,12 +142,13 @@ def _none(config: Config, names: Sequence[str]) -> str:
 
 
 def _not_configured(config: Config, names: Iterable[str]) -> Iterator[str]:
-    """Yield a line for each name whose symbol is not configured, with the one that may be meant."""
+    """Yield a line for each name whose symbol is not configured, with the one that may be meant. Reference
+    data of a market have no symbol."""
     from assetbatch.config.symbols import did_you_mean
     from assetbatch.domain.work import parse_work_id
 
     for name in names:
         symbol = parse_work_id(name).symbol
-        if symbol not in config.configured_symbols and name not in set(Lane):
+        if symbol and symbol not in config.configured_symbols and name not in set(Lane):
             meant = did_you_mean(symbol, config.configured_symbols)
             yield f"{symbol} is not configured: {meant}" if meant else f"{symbol} is not configured"

@@ -40,6 +40,22 @@ Latency = Annotated[
     str,
     typer.Option(help="Seconds until a response: `0.05`, or from a minimum to a maximum, `0.05-0.2`."),
 ]
+StocksPlan = Annotated[
+    PlanName | None, typer.Option(help="Plan of the key for stocks, if it is another one.")
+]
+IndicesPlan = Annotated[
+    PlanName | None, typer.Option(help="Plan of the key for indices, if it is another one.")
+]
+Replay = Annotated[
+    Path | None,
+    typer.Option(help="Serve the recorded bars of this folder (SYMBOL.csv) instead of made-up prices."),
+]
+ReplayWeeks = Annotated[
+    int | None,
+    typer.Option(
+        help="Number of weeks by which recorded bars move. Without it: as close to now as possible."
+    ),
+]
 Cron = Annotated[
     int | None,
     typer.Option(
@@ -70,24 +86,12 @@ def sandbox(
         int, typer.Option(min=0, max=65535, help="The port on 127.0.0.1; 0 takes a free one.")
     ] = 0,
     plan: Annotated[PlanName, typer.Option(help="Plan of the simulated key.")] = PlanName.BASIC,
-    stocks_plan: Annotated[
-        PlanName | None, typer.Option(help="Plan of the key for stocks, if it is another one.")
-    ] = None,
-    indices_plan: Annotated[
-        PlanName | None, typer.Option(help="Plan of the key for indices, if it is another one.")
-    ] = None,
+    stocks_plan: StocksPlan = None,
+    indices_plan: IndicesPlan = None,
     latency: Latency = "0",
     fault: Faults = None,
-    replay: Annotated[
-        Path | None,
-        typer.Option(help="Serve the recorded bars of this folder (SYMBOL.csv) instead of made-up prices."),
-    ] = None,
-    replay_weeks: Annotated[
-        int | None,
-        typer.Option(
-            help="Number of weeks by which recorded bars move. Without it: as close to now as possible."
-        ),
-    ] = None,
+    replay: Replay = None,
+    replay_weeks: ReplayWeeks = None,
     universe: Annotated[
         int | None, typer.Option(min=1, help="Minimum number of pairs; made-up ones fill up.")
     ] = None,

@@ -147,9 +147,11 @@ def bars_left(services: Services, known: Entitlements, stored: Mapping[str, Stor
 
 
 def enqueue_references(services: Services, result: CycleResult, references: Sequence[Reference]) -> None:
-    """Queue calls for reference data. They go after all prices, and before pages of the past, some of which
-    they make needless."""
-    enqueue(services, result, [(reference.id, Lane.BARS) for reference in references])
+    """Queue calls for reference data, each kind in its lane."""
+    if references:
+        from assetbatch.refresh.references import lane_of
+
+        enqueue(services, result, [(reference.id, lane_of(reference)) for reference in references])
 
 
 def references_left(services: Services, stored: Mapping[str, StoredAsset]) -> list[Reference]:

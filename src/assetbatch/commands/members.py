@@ -11,6 +11,8 @@ from assetbatch.commands.result import new_result
 from assetbatch.deadline import Deadline
 from assetbatch.domain import rules
 from assetbatch.domain.assets import Rule
+from assetbatch.domain.entitlements import Entitlements
+from assetbatch.domain.market_days import missing_days, wanted_from
 from assetbatch.domain.metrics import CallMade, measure_calls
 from assetbatch.domain.outlook import Outlook, outlook
 from assetbatch.domain.records import Command, Started
@@ -127,8 +129,6 @@ def foreseen(services: Services) -> list[Outlook]:
     except AssetbatchError:  # a first look needs neither a key nor Redis
         import time
 
-        from assetbatch.domain.entitlements import Entitlements
-
         known, now_ms = Entitlements(end_of_day=config.tier.delay_minutes > 0), round(time.time() * 1000)
     try:
         stored = services.store.members([rule.key for rule in config.enabled_rules])
@@ -138,10 +138,21 @@ def foreseen(services: Services) -> list[Outlook]:
         outlook(
             rule,
             len(stored[rule.key]) if rule.key in stored else None,
-            0,
+            _days_missing(services, rule, known, now_ms),
             known,
             config.call_limit,
             now_ms,
         )
         for rule in config.enabled_rules
     ]
+
+
+def _days_missing(services: Services, rule: Rule, known: Entitlements, now_ms: int) -> int:
+    first = wanted_from([rule], rule.every, now_ms)
+    if first is None:
+        return 0
+    try:
+        answered = services.store.market_days(rule.every.value, first)
+    except AssetbatchError:
+        answered = set()
+    return sum(1 for _ in missing_days(rule.every, first, answered, known, now_ms))

@@ -250,6 +250,10 @@ class QueueRun:
         found = known_work(self._services, [item_id for lease in leases for item_id in lease.ids])
         work, gone = found.work, found.gone
         self._references += found.references
+        if found.references:  # a listing may make pages needless: they are taken again after it
+            pages = [item for item in work if item.kind is WorkKind.HISTORY]
+            owner.hand_back(pages)
+            work = [item for item in work if item not in pages]
         for group in found.groups:
             work += self._work_of_group(group, owner)
         if gone:

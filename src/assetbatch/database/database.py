@@ -302,6 +302,15 @@ class Store:
             "reading the walks", lambda connection, _: members.load_walks(connection, rules)
         )
 
+    def market_days(self, market: str, since: date) -> set[date]:
+        """Return which days of a whole market were answered since a day."""
+        from assetbatch.database import days
+
+        return self._session.run(
+            "reading the days of a market",
+            lambda connection, _: days.load_market_days(connection, market, since),
+        )
+
     def take_page(
         self,
         rule: Rule,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import date
 from typing import Any
 
 import msgspec
@@ -13,7 +14,7 @@ from assetbatch.database.names import Table
 from assetbatch.database.session import Connection
 from assetbatch.database.statements import VALUES, doubled
 from assetbatch.database.text import storable
-from assetbatch.domain.models import DayBar, Rejection
+from assetbatch.domain.models import DayBar, MarketDay, Rejection
 
 
 def save(connection: Connection, days: Mapping[str, Sequence[DayBar]], asked_ms: int) -> dict[str, Rejection]:
@@ -45,6 +46,19 @@ def save(connection: Connection, days: Mapping[str, Sequence[DayBar]], asked_ms:
         if written < wanted:
             raise skipped(table)
     return rejected
+
+
+def save_market_days(connection: Connection, some: Iterable[MarketDay], asked_ms: int) -> None:
+    """Record which days of whole markets were answered. Raise psycopg.Error."""
+    for market, day, bars in some:
+        arguments = {"market": market, "day": day, "bars": bars, "asked_ms": asked_ms}
+        connection.execute(connection.statements("days.save_market_day"), arguments)
+
+
+def load_market_days(connection: Connection, market: str, since: date) -> set[date]:
+    """Return which days of a market were answered since a day. Raise psycopg.Error."""
+    arguments = {"market": market, "since": since}
+    return {day for (day,) in connection.execute(connection.statements("days.load_market_days"), arguments)}
 
 
 def _rows(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from datetime import date
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
@@ -110,9 +109,3 @@ def _registered(connection: Connection, members: Sequence[Member]) -> set[str]:
         connection.statements("assets.find"), {"symbols": [member.symbol for member in members]}
     )
     return {symbol for (symbol,) in rows}
-
-
-def load_days(connection: Connection, market: str, since: date) -> set[date]:
-    """Return which days of a market were asked for since a day. Raise psycopg.Error."""
-    rows = connection.execute(connection.statements("members.load_days"), {"market": market, "since": since})
-    return {day for (day,) in rows}

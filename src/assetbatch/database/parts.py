@@ -57,7 +57,7 @@ def save_in_parts(database: Database, batch: Changes, error: DataError | LockedE
 class _Parts:
     def __init__(self, database: Database, batch: Changes) -> None:
         self._database = database
-        self._batch = msgspec.structs.replace(batch, days={})
+        self._batch = msgspec.structs.replace(batch, days={}, market_days=())
         self._days = list(batch.days.items())
         self._probes_left = PROBES
         self._updated: list[Price] = []

@@ -166,6 +166,7 @@ class _Saving:
         if self._with_new_bars:
             bars.keep_hourly_closes(self._connection, self._with_new_bars)
         rejected_days = days.save(self._connection, self._batch.days, self._now_ms)
+        days.save_market_days(self._connection, self._batch.market_days, self._now_ms)
         return Saved(
             updated=[price for price in newer if price.symbol in written.updated] + published,
             unknown=list(self._unknown),

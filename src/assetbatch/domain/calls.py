@@ -150,7 +150,8 @@ def goes_by_day(asset: Asset, known: Entitlements, now_ms: int) -> bool:
     asset_type = asset.asset_type
     if asset.asset_class.grouped_market is None or known.lacks(Restriction.GROUPED, asset_type, now_ms):
         return False
-    only_days = not known.intraday(asset_type, now_ms, asset.polygon_ticker)
+    ticker = asset.polygon_ticker
+    only_days = not known.intraday(asset_type, now_ms, ticker) or known.is_cleared(ticker)
     return only_days or (not asset.bars and not known.may_ask_today(asset_type, now_ms))
 
 

@@ -181,6 +181,7 @@ class Entitlements:
         self._restrictions = {(known.restriction, known.asset_type): known for known in restrictions}
         self._observations = {observation.asset_type: observation for observation in observations}
         self._page_lengths = {length.of: length for length in page_lengths}
+        self._cleared: set[str] = set()
         self._memo: dict[tuple[object, AssetType, int], Any] = {}
 
     # --- what is known ---
@@ -235,8 +236,10 @@ class Entitlements:
 
     def snapshots(self, asset_type: AssetType, now_ms: int, ticker: str | None = None) -> bool:
         """Return whether a unified snapshot of this ticker, or of its class, is worth a call."""
-        return self._class_snapshots(asset_type, now_ms) and not self._is_refused_alone(
-            Restriction.SNAPSHOT, asset_type, now_ms, ticker
+        return (
+            ticker not in self._cleared
+            and self._class_snapshots(asset_type, now_ms)
+            and not self._is_refused_alone(Restriction.SNAPSHOT, asset_type, now_ms, ticker)
         )
 
     @_memoized_per_moment
@@ -255,12 +258,17 @@ class Entitlements:
         """Return whether a snapshot of this ticker's market is worth a call: unified ones are refused, and
         bars of the running day were really seen."""
         return (
-            class_of_type(asset_type).has_market_snapshot
+            ticker not in self._cleared
+            and class_of_type(asset_type).has_market_snapshot
             and self.has_seen_today(asset_type, now_ms)
             and self.may_ask_today(asset_type, now_ms)
             and not self.snapshots(asset_type, now_ms, ticker)
             and not self.lacks(Restriction.MARKET_SNAPSHOT, asset_type, now_ms, ticker)
         )
+
+    def is_cleared(self, ticker: str) -> bool:
+        """Return whether the snapshots of a ticker are cleared for as long as this process lives."""
+        return ticker in self._cleared
 
     def any_snapshots(self, asset_type: AssetType, now_ms: int, ticker: str | None = None) -> bool:
         """Return whether snapshots of either sort bring the price of this ticker, or of its class. Bars are
@@ -278,9 +286,12 @@ class Entitlements:
     def delay_ms(self, asset_type: AssetType, now_ms: int) -> int:
         """Return how old the newest data of an open market are at least: 0 or 15 minutes, as was said or
         seen."""
-        if self._today_at_ms(asset_type, now_ms) is None:
+        observation = self._observations.get(asset_type)
+        if observation is None:
             return 0
-        return DELAY_MS if self._observations[asset_type].is_delayed else 0
+        if observation.delayed is None and self._today_at_ms(asset_type, now_ms) is None:
+            return 0  # what was guessed is forgotten; what was said holds over a weekend
+        return DELAY_MS if observation.is_delayed else 0
 
     def visible_until_ms(self, asset_type: AssetType, now_ms: int, ticker: str | None = None) -> int:
         """Return the latest moment whose data this key may see, of a ticker or of its class: now, 15 minutes
@@ -490,6 +501,10 @@ class Entitlements:
             return None
         self._observations[asset_type] = observation
         return observation
+
+    def found_cleared(self, ticker: str) -> None:
+        """Take into account that the snapshot of a ticker is cleared, while its exchange is closed."""
+        self._cleared.add(ticker)
 
     def saw_day(self, asset_type: AssetType, end_ms: int, now_ms: int) -> Observation | None:
         """Take into account that the provider has shown the whole market of the day that ended at `end_ms`.

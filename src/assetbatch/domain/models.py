@@ -277,6 +277,14 @@ class AnsweredBars(NamedTuple):
     asked_ms: int
 
 
+class MarketDay(NamedTuple):
+    """A day of a whole market that was answered, with so many bars. `market` is the word of its class."""
+
+    market: str
+    day: date
+    bars: int
+
+
 class Changes(msgspec.Struct, frozen=True, kw_only=True):
     """What a cycle has learned: prices, bars by symbol, and how it went for each symbol.
 
@@ -289,7 +297,8 @@ class Changes(msgspec.Struct, frozen=True, kw_only=True):
     are stored in any order. Without it all came with one answer.
     `from_bars` are the symbols whose price follows from the bars of this batch, `minutes` those whose bars
     are of one minute: their bars of five minutes follow, where the coverage says ASKED. `looks` are what is
-    compared with the stored bars before these are written.
+    compared with the stored bars before these are written. `market_days` are the days of whole markets that
+    have come.
     """
 
     prices: Sequence[Price] = ()
@@ -302,11 +311,13 @@ class Changes(msgspec.Struct, frozen=True, kw_only=True):
     from_bars: Collection[str] = frozenset()
     minutes: Collection[str] = frozenset()
     looks: Mapping[str, Sequence[Look]] = {}
+    market_days: Sequence[MarketDay] = ()
 
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing to store."""
-        return not (self.prices or self.bars or self.coverage or self.outcomes or self.days or self.looks)
+        news = self.prices or self.bars or self.coverage or self.outcomes or self.days or self.looks
+        return not (news or self.market_days)
 
     @property
     def symbols(self) -> list[str]:
@@ -325,6 +336,7 @@ class Changes(msgspec.Struct, frozen=True, kw_only=True):
             outcomes=[outcome for outcome in self.outcomes if outcome.symbol in symbols],
             days={symbol: days for symbol, days in self.days.items() if symbol in symbols},
             looks={symbol: looks for symbol, looks in self.looks.items() if symbol in symbols},
+            market_days=(),
         )
 
 

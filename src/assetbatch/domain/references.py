@@ -33,6 +33,8 @@ class ReferenceKind(StrEnum):
     SPLITS = "splits"
     TICKERS = "tickers"
     """The tickers of a market that a rule names."""
+    DAYS = "days"
+    """A day of the past of a whole market."""
     LISTING = "listing"
     """Since when a stock is listed, and whether it still is."""
     FORMER = "former"

@@ -49,9 +49,14 @@ class AssetState(StrEnum):
     NO_DATA = "no_data"
 
     @property
-    def is_well(self) -> bool:
+    def is_fresh(self) -> bool:
         """Whether the price is as new as it can be, or will be by its next turn."""
-        return self in (AssetState.FRESH, AssetState.DUE, AssetState.DELISTED)
+        return self in (AssetState.FRESH, AssetState.DUE)
+
+    @property
+    def is_well(self) -> bool:
+        """Whether nothing is wrong: it is fresh, or nothing can come any more."""
+        return self.is_fresh or self is AssetState.DELISTED
 
     @property
     def label(self) -> str:

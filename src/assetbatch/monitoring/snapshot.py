@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 
 import msgspec
 
 from assetbatch.commands.queue_items import QueueEntry, list_queue
+from assetbatch.domain.assets import Asset
 from assetbatch.domain.metrics import CALLS, PRIORITY_LATENCY, QUEUE_LATENCY, QUEUE_SIZE, Series, age_of
+from assetbatch.domain.status import AssetState
 from assetbatch.errors import AssetbatchError, DatabaseError
 from assetbatch.health import Health, Problem, collect, verdict
 from assetbatch.health.hours import LONGEST_BACK_MS, days_of
@@ -85,11 +87,17 @@ def page(
             symbols = [asset.symbol for asset in health.assets]
             coverage = services.store.recent_coverage(symbols, now_ms - LONGEST_BACK_MS)
             beside = beside._replace(
-                days=days_of(config.assets, coverage, services.entitlements(), now_ms),
+                days=days_of(_listed(config.assets, health), coverage, services.entitlements(), now_ms),
                 closes=services.store.closes(asset.symbol for asset in carded(health.assets)),
                 hourly_closes=services.store.hourly_closes(symbols),
             )
     return render(health, beside, refresh_seconds=refresh_seconds)
+
+
+def _listed(assets: Iterable[Asset], health: Health) -> list[Asset]:
+    """Return the assets of which something can still come."""
+    ended = {asset.symbol for asset in health.assets if asset.state is AssetState.DELISTED}
+    return [asset for asset in assets if asset.symbol not in ended]
 
 
 def _first_of_queue(services: Services, size: int) -> Sequence[QueueEntry]:

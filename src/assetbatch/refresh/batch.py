@@ -24,6 +24,7 @@ from assetbatch.domain.models import (
     CoveredInterval,
     DayBar,
     Look,
+    MarketDay,
     Outcome,
     Rejection,
     RejectionCause,
@@ -185,6 +186,7 @@ class Batch:
         self._answers: dict[str, list[AnsweredBars]] = {}
         self._coverage: dict[str, list[CoveredInterval]] = {}
         self._days: dict[str, list[DayBar]] = {}
+        self._market_days: list[MarketDay] = []
         self._looks: dict[str, list[Look]] = {}
         self._minutes: set[str] = set()  # symbols whose bars are of one minute
 
@@ -329,6 +331,9 @@ class Batch:
             for symbol in self._symbols_of(ticker):
                 asked = msgspec.structs.replace(day, asked_ms=findings.asked_ms)
                 self._days.setdefault(symbol, []).append(asked)
+        # A start for the priority assets does not know the members of rules: it may leave out their days.
+        if findings.market_day and not self._policy.one_call_each:
+            self._market_days.append(findings.market_day)
         for result in findings.results:
             self._finish(result)
         if findings.next_page:
@@ -428,6 +433,7 @@ class Batch:
         answers, self._answers = self._answers, {}
         coverage, self._coverage = self._coverage, {}
         days, self._days = self._days, {}
+        market_days, self._market_days = self._market_days, []
         looks, self._looks = self._looks, {}
         of_prices = [one for one in new if one.work.kind is _PRICE and one.status is not _FRESH]
         return new, Changes(
@@ -435,6 +441,7 @@ class Batch:
             bars=bars,
             coverage=coverage,
             days=days,
+            market_days=market_days,
             outcomes=[Outcome(one.work.asset.symbol, one.status, one.error) for one in of_prices],
             asked_ms=asked_ms,
             answers=answers,

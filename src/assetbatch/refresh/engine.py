@@ -370,6 +370,8 @@ class BatchRun:
             assert endpoint.restricts is not None, "the plan has such an endpoint for a class, or not"
             for refused in findings.refused_classes:
                 learner.class_refused(endpoint.restricts, refused, now_ms)
+        for ticker in findings.cleared:
+            learner.found_cleared(ticker)
         for lesson in findings.page_lessons:
             learner.learn_page(lesson, now_ms)
         batch.answered(call, findings)

@@ -20,6 +20,7 @@ from assetbatch.domain.models import (
     DayBar,
     IntervalState,
     Look,
+    MarketDay,
     Price,
     StoredAsset,
 )
@@ -134,6 +135,8 @@ class Findings(msgspec.Struct, frozen=True, kw_only=True):
     """What the coverage learns, by symbol."""
     days: Mapping[str, DayBar] = {}
     """Day bars to store, by ticker: of those that were asked for, and of others."""
+    market_day: MarketDay | None = None
+    """The day of a whole market that has come."""
     looks: Mapping[str, Sequence[Look]] = {}
     """Which of the bars are compared with what is stored, by symbol."""
     next_page: Page | None = None
@@ -142,6 +145,8 @@ class Findings(msgspec.Struct, frozen=True, kw_only=True):
     """What the answer shows of longer pages."""
     refused_classes: Sequence[ClassRefusal] = ()
     """The classes whose work is to be asked for in another way."""
+    cleared: Sequence[str] = ()
+    """The tickers to be asked for in another way, since their snapshots are cleared."""
 
 
 def refusal_findings(

@@ -133,6 +133,11 @@ class Learner:
             ticker = next(i.asset.polygon_ticker for i in call.work if i.asset.asset_type is asset_type)
             self._remember(shown.restriction, asset_type, message, ticker, now_ms, edge_ms=shown.edge_ms)
 
+    def found_cleared(self, ticker: str) -> None:
+        """Take into account that the snapshot of a ticker is cleared. No other process needs to know."""
+        self._known.found_cleared(ticker)
+        self.revision += 1
+
     def class_refused(self, restriction: Restriction, refused: ClassRefusal, now_ms: int) -> None:
         """Remember that all tickers of a class were refused within a good answer, or a single one for
         itself."""

@@ -40,8 +40,7 @@ def problems(health: Health) -> list[Problem]:
 def fresh(assets: Sequence[AssetHealth]) -> str:
     """Return how many assets are fresh, as `3 of 20 assets fresh, 17 not fetched yet`."""
     states = Counter(asset.state for asset in assets)
-    well = sum(count for state, count in states.items() if state.is_well) - states[AssetState.DELISTED]
-    words = [f"{well:,} of {plural(len(assets), 'asset')} fresh"]
+    words = [f"{sum(asset.state.is_fresh for asset in assets):,} of {plural(len(assets), 'asset')} fresh"]
     words += [
         f"{states[state]:,} {label}"
         for state, label in ((AssetState.NEVER, "not fetched yet"), (AssetState.DELISTED, "delisted"))
@@ -65,7 +64,7 @@ def fresh_by_product(assets: Sequence[AssetHealth]) -> str:
     if len(by_product) < 2:
         return ""
     return ", ".join(
-        f"{product} {sum(asset.state.is_well for asset in members):,} of {len(members):,}"
+        f"{product} {sum(asset.state.is_fresh for asset in members):,} of {len(members):,}"
         for product, members in by_product.items()
     )
 

@@ -1,4 +1,4 @@
--- The members of rules, the walks that look them up, and the days of whole markets.
+-- The members of rules, and the walks that look them up.
 
 -- name: load
 -- Return the members of rules that are not gone, in the order of their tickers.
@@ -76,13 +76,3 @@ VALUES (%(rule)s, to_timestamp(%(started_ms)s / 1000.0::float8), %(query)s, %(af
 ON CONFLICT (rule) DO UPDATE
 SET started_at = excluded.started_at, query = excluded.query, after = excluded.after, calls = excluded.calls,
     is_whole = excluded.is_whole, finished_at = excluded.finished_at;
-
--- name: load_days
--- Return which days of a market were asked for since a day.
-SELECT day FROM data_sources.assetbatch_market_days WHERE market = %(market)s AND day >= %(since)s;
-
--- name: save_day
--- Record that a day of a market was asked for.
-INSERT INTO data_sources.assetbatch_market_days (market, day, asked_at, bars)
-VALUES (%(market)s, %(day)s, to_timestamp(%(asked_ms)s / 1000.0::float8), %(bars)s)
-ON CONFLICT (market, day) DO UPDATE SET asked_at = excluded.asked_at, bars = excluded.bars;

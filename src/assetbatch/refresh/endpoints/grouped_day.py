@@ -6,22 +6,23 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from assetbatch.domain.asset_classes import class_of_type
 from assetbatch.domain.calls import GroupedDayCall
 from assetbatch.domain.entitlements import Entitlements, Restriction
 from assetbatch.domain.formatting import plural
 from assetbatch.domain.market_hours import start_of_day
-from assetbatch.domain.models import StoredAsset
+from assetbatch.domain.models import MarketDay, StoredAsset
 from assetbatch.domain.refusals import RefusalKind
 from assetbatch.domain.work import Work
 from assetbatch.refresh.endpoints.endpoint import ShownRestriction
 from assetbatch.refresh.endpoints.prices import PricesEndpoint, symbols_by_ticker
-from assetbatch.refresh.interpretation import Findings
+from assetbatch.refresh.interpretation import Findings, Page
 
 if TYPE_CHECKING:
     from assetbatch.provider.answers import PricesAnswer
     from assetbatch.provider.client import ProviderClient
-    from assetbatch.refresh.interpretation import Page
     from assetbatch.refresh.learner import Learner
     from assetbatch.refresh.reporter import Reporter
 
@@ -65,11 +66,15 @@ class GroupedDayEndpoint(PricesEndpoint[GroupedDayCall]):
         known: Entitlements,
         now_ms: int,
     ) -> Findings:
-        """Return the price of each asset; nothing if the day is not published yet, so that the day before is
-        asked for."""
+        """Return the price of each asset, and that the day has come if it has a bar; nothing if it is not
+        published yet, so that the day before is asked for."""
         if not answer.days and known.is_unpublished(call.asset_type, _end_of(call), now_ms):
             return Findings(asked_ms=now_ms)
-        return super().findings(call, work, page, answer, stored, known, now_ms)
+        found = super().findings(call, work, page, answer, stored, known, now_ms)
+        if not answer.days:
+            return found
+        day = MarketDay(call.asset_type.value, call.day, len(answer.days))
+        return msgspec.structs.replace(found, market_day=day)
 
     def restriction(self, call: GroupedDayCall, kind: RefusalKind, now_ms: int) -> ShownRestriction | None:
         """Return the restriction of the endpoint, or that the day is not published yet."""

@@ -11,6 +11,7 @@ from assetbatch.domain.asset_classes import class_of_type
 from assetbatch.domain.calls import GroupedDayCall, MarketSnapshotCall, PricesCall, SnapshotCall, asset_types
 from assetbatch.domain.entitlements import Entitlements, Restriction
 from assetbatch.domain.formatting import moment
+from assetbatch.domain.market_hours import is_open
 from assetbatch.domain.models import StoredAsset
 from assetbatch.domain.refusals import RefusalKind
 from assetbatch.domain.status import OPEN, Status
@@ -98,7 +99,8 @@ def prices_findings(
     now_ms: int,
 ) -> Findings:
     """Judge each ticker by itself. If all tickers of a class are refused, they are left to be asked for in
-    another way; their class counts as refused only if there are two or more, and is not sold by ticker."""
+    another way; their class counts as refused only if there are two or more, and is not sold by ticker. So is
+    a ticker without any price whose snapshot is cleared, as it is while an exchange is closed."""
     refused = []
     for asset_type in asset_types(call) if answer.errors else ():
         of_type = [item for item in work if item.asset.asset_type is asset_type]
@@ -111,13 +113,30 @@ def prices_findings(
                 tickers = [None]
             refused += [ClassRefusal(asset_type, lacking[0].message, ticker) for ticker in tickers]
             work = [item for item in work if item.asset.asset_type is not asset_type]
+    cleared = frozenset[str]()
+    if answer.empty and not isinstance(call, GroupedDayCall):
+        cleared = frozenset(
+            item.asset.polygon_ticker for item in work if _is_cleared(item, answer, stored, now_ms)
+        )
+        work = [item for item in work if item.asset.polygon_ticker not in cleared]
     results = [_from_prices(item, answer, stored, now_ms) for item in work]
     return Findings(
         asked_ms=now_ms,
         results=results,
         prices_refused=sum(untrue_prices(answer).values()),
         refused_classes=refused,
+        cleared=sorted(cleared),
         days=answer.days,
+    )
+
+
+def _is_cleared(item: Work, answer: PricesAnswer, stored: Mapping[str, StoredAsset], now_ms: int) -> bool:
+    asset, before = item.asset, stored.get(item.asset.symbol)
+    return (
+        asset.polygon_ticker in answer.empty
+        and asset.asset_class.has_trading_days
+        and (before is None or before.as_of_ms is None)
+        and not is_open(asset.market, now_ms)
     )
 
 

@@ -9,7 +9,9 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from assetbatch.domain.models import StoredAsset
+from assetbatch.domain.queueing import Lane
 from assetbatch.domain.references import Reference, ReferenceKind, parse_reference
+from assetbatch.refresh.references.days import DaysHandler
 from assetbatch.refresh.references.handler import ReferenceHandler
 from assetbatch.refresh.references.holidays import HolidaysHandler
 from assetbatch.refresh.references.listing import FormerHandler, ListingHandler, RenamesHandler
@@ -26,6 +28,7 @@ HANDLERS: Mapping[ReferenceKind, ReferenceHandler[Any]] = {
     ReferenceKind.FORMER: FormerHandler(),
     ReferenceKind.RENAMES: RenamesHandler(),
     ReferenceKind.TICKERS: TickersHandler(),
+    ReferenceKind.DAYS: DaysHandler(),
 }
 """The handler of each kind. Where several kinds are due, the first one here is asked for first."""
 
@@ -48,6 +51,11 @@ def wanted_references(services: Services, ids: Iterable[str]) -> tuple[list[Refe
         else:
             gone.append(item_id)
     return wanted, gone
+
+
+def lane_of(reference: Reference) -> Lane:
+    """Return where a call waits."""
+    return HANDLERS[reference.kind].lane
 
 
 def describe_reference(reference: Reference) -> str:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Generic, NamedTuple, TypeVar
 
 from assetbatch.domain.models import StoredAsset
+from assetbatch.domain.queueing import Lane
 from assetbatch.domain.references import Asked, Reference
 
 if TYPE_CHECKING:
@@ -26,6 +27,10 @@ class Stored(NamedTuple):
 
 class ReferenceHandler(ABC, Generic[Answer]):
     """One kind of reference data. An object has no state, and serves all calls of its kind."""
+
+    lane: ClassVar[Lane] = Lane.BARS
+    """Where its calls wait: after all prices, and before pages of the past, some of which they make
+    needless."""
 
     @abstractmethod
     def due(

@@ -90,14 +90,18 @@ class ListingHandler(_OfStock[Details]):
         asked: Mapping[str, Asked],
         now_ms: int,
     ) -> Sequence[Reference]:
-        """Return a call for each stock that is new, silent or not listed, unless the plan refuses them."""
+        """Return a call for each stock that is new, silent or not listed, unless the plan refuses them.
+
+        Of the members of a rule only for those that keep bars: the rule's own calls say who is gone.
+        """
         refused = asked.get(ReferenceKind.LISTING.value)
         if refused is not None and refused.is_refused(now_ms):
             return ()
-        known = services.entitlements()
+        known, members = services.entitlements(), services.config.members_by_symbol
         wanted = [
             of_listing(asset.symbol)
             for asset in services.config.assets
+            if (asset.bars or asset.symbol not in members)
             if (of_asset := stored.get(asset.symbol)) and wants_listing(asset, of_asset, known, now_ms)
         ]
         failed = {name for name, one in asked.items() if one.is_failed(now_ms)}

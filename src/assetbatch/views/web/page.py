@@ -335,7 +335,7 @@ def _letters(health: Health, beside: Beside) -> str:
 def _tiles(health: Health) -> str:
     """Return the figures that matter most, each in a tile."""
     limit, waiting = health.plan["limit"], health.queue
-    known, fresh = health.assets, sum(asset.state.is_well for asset in health.assets)
+    known, fresh = health.assets, sum(asset.state.is_fresh for asset in health.assets)
     tiles = []
     if known:
         tiles.append(("fresh", f"{fresh:,} of {len(known):,}", _not_well(known)))
@@ -480,7 +480,7 @@ def _name(asset: AssetHealth) -> str:
 
 
 def _why(asset: AssetHealth) -> str:
-    words = asset.error or (asset.reason if not asset.state.is_well else "")
+    words = asset.error or (asset.reason if not asset.state.is_fresh else "")
     return f'<p class="soft">{escape(words)}</p>' if words else ""
 
 

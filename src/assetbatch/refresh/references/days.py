@@ -1,0 +1,112 @@
+"""Days of the past of whole markets, for the members of rules: newest first, behind all else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import date
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from assetbatch.domain.asset_classes import AssetType
+from assetbatch.domain.formatting import plural
+from assetbatch.domain.market_days import missing_days, wanted_from
+from assetbatch.domain.models import Changes, DayBar, MarketDay
+from assetbatch.domain.queueing import Lane
+from assetbatch.domain.references import Asked, AskOutcome, Reference, ReferenceKind, is_due
+from assetbatch.domain.units import DAY_MS
+from assetbatch.refresh.references.handler import ReferenceHandler, Stored
+
+if TYPE_CHECKING:
+    from assetbatch.domain.models import StoredAsset
+    from assetbatch.provider.answers import PricesAnswer
+    from assetbatch.provider.client import ProviderClient
+    from assetbatch.services import Services
+
+QUEUED_AT_ONCE = 25
+"""Maximum number of days of a market that are queued at once: what the free plan can ask for until the next
+start of `enqueue-secondary`."""
+
+
+class DaysHandler(ReferenceHandler["PricesAnswer"]):
+    """A day that comes is stored of every member. One without a bar of anybody was a holiday."""
+
+    lane = Lane.HISTORY
+
+    def due(
+        self,
+        services: Services,
+        _stored: Mapping[str, StoredAsset],
+        asked: Mapping[str, Asked],
+        now_ms: int,
+    ) -> Sequence[Reference]:
+        """Return the newest days that are missing. Older ones than a day that the plan does not show are left
+        alone as long as that is believed."""
+        found: list[Reference] = []
+        for asset_type in dict.fromkeys(rule.every for rule in services.config.enabled_rules):
+            for reference in islice(_missing(services, asset_type, now_ms), QUEUED_AT_ONCE):
+                before = asked.get(reference.name)
+                if before is None or is_due(before, DAY_MS, now_ms):
+                    found.append(reference)
+                elif before.outcome is AskOutcome.REFUSED:
+                    break
+        return found
+
+    def is_wanted(self, services: Services, reference: Reference) -> bool:
+        """Return whether a rule wants the day."""
+        services.load_members()
+        read = _read(reference)
+        if read is None:
+            return False
+        first = wanted_from(services.config.enabled_rules, read[0], services.now_ms())
+        return first is not None and read[1] >= first
+
+    def describe(self, reference: Reference) -> str:
+        """Return the call in words."""
+        asset_type, day = _known(reference)
+        return f"daily bars of all {asset_type} on {day}"
+
+    def send(
+        self, _services: Services, provider: ProviderClient, reference: Reference, seconds: float
+    ) -> PricesAnswer:
+        """Make one request."""
+        asset_type, day = _known(reference)
+        return provider.grouped_day(asset_type, day, {}, deadline_seconds=seconds)
+
+    def store(self, services: Services, reference: Reference, answer: PricesAnswer, now_ms: int) -> Stored:
+        """Store the bar of each registered asset."""
+        asset_type, day = _known(reference)
+        days: dict[str, list[DayBar]] = {}
+        for ticker, bar in answer.days.items():
+            for symbol in services.config.symbols_of(ticker):
+                days[symbol] = [bar]
+        came = MarketDay(asset_type.value, day, len(answer.days))
+        services.store.save(Changes(days=days, market_days=[came]), now_ms)
+        return Stored(f"{plural(len(days), 'bar')} stored")
+
+    def remember(self, services: Services, reference: Reference, asked: Asked) -> None:
+        """Remember a refusal or a failure; the database knows which days have come."""
+        if asked.outcome is not AskOutcome.ANSWERED:
+            super().remember(services, reference, asked)
+
+
+def _missing(services: Services, asset_type: AssetType, now_ms: int) -> Sequence[Reference]:
+    first = wanted_from(services.config.enabled_rules, asset_type, now_ms)
+    if first is None:
+        return ()
+    answered = services.store.market_days(asset_type.value, first)
+    days = missing_days(asset_type, first, answered, services.entitlements(), now_ms)
+    return [Reference(ReferenceKind.DAYS, f"{asset_type.value}:{day.isoformat()}") for day in days]
+
+
+def _read(reference: Reference) -> tuple[AssetType, date] | None:
+    asset_type, _, day = reference.detail.partition(":")
+    try:
+        return AssetType(asset_type), date.fromisoformat(day)
+    except ValueError:
+        return None
+
+
+def _known(reference: Reference) -> tuple[AssetType, date]:
+    read = _read(reference)
+    assert read is not None, "only a wanted reference is asked for"
+    return read
