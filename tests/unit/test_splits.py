@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from assetbatch.domain.references import Reference, ReferenceKind
 from assetbatch.domain.splits import (
     AHEAD,
     BACK,
@@ -170,6 +171,20 @@ class TestRequestsOfHistory:
 )
 def test_a_request_is_read_as_it_was_written(request_: Request) -> None:
     assert parse_request(request_.text) == request_
+
+
+@pytest.mark.parametrize(
+    ("detail", "words"),
+    [
+        ("2026-11-09", "splits of all stocks since 2026-11-09"),
+        ("1900-01-01:BRK.B", "splits of BRK.B"),
+        ("1900-01-01:AAPL~SPY", "splits of AAPL to SPY"),
+        ("2011-02-03:AAPL~SPY", "splits of AAPL to SPY since 2011-02-03"),
+        ("of a later version", "splits of of a later version"),
+    ],
+)
+def test_people_read_what_is_asked_for(detail: str, words: str) -> None:
+    assert Reference(ReferenceKind.SPLITS, detail).words == words
 
 
 @pytest.mark.parametrize("text", ["", "AAPL", "2026-13-01", "of:AAPL"])

@@ -115,6 +115,14 @@ class Request(NamedTuple):
         tickers = self.low if self.low == self.high else f"{self.low}~{self.high}"
         return f"{self.first}:{tickers}" if self.low else f"{self.first}"
 
+    @property
+    def words(self) -> str:
+        """The request for people."""
+        if self.is_of_market:
+            return f"splits of all stocks since {self.first}"
+        since = "" if self.first == EARLIEST else f" since {self.first}"
+        return f"splits of {self.low if self.low == self.high else f'{self.low} to {self.high}'}{since}"
+
     def days(self, today: date) -> Days:
         """Return the execution dates that are asked for."""
         return Days(self.first, max(self.first, today + AHEAD))

@@ -49,18 +49,20 @@ class SplitsHandler(ReferenceHandler["SplitsAnswer"]):
     def due(
         self,
         services: Services,
-        _stored: Mapping[str, StoredAsset],
+        stored: Mapping[str, StoredAsset],
         asked: Mapping[str, Asked],
         now_ms: int,
     ) -> Sequence[Reference]:
-        """Return the daily request if the last answer is a day old, and requests for what is new."""
+        """Return the daily request if a stock is listed and the last answer is a day old, and requests for
+        what is new."""
         tickers = _tickers(services)
         rests = asked.get(_RESTS)
         if not tickers or (_rests(rests, now_ms) and rests and rests.outcome is AskOutcome.REFUSED):
             return ()
         found: list[Request] = []
         answered = asked.get(_ANSWERED)
-        if is_due(answered, EVERY_MS, now_ms) and not _rests(rests, now_ms):
+        is_listed = any(symbol in stored and not stored[symbol].has_ended for symbol in tickers)
+        if is_listed and is_due(answered, EVERY_MS, now_ms) and not _rests(rests, now_ms):
             found.append(request_of_market(day_of(now_ms), day_of(answered.at_ms) if answered else None))
         if not _rests(asked.get(_HISTORY_RESTS), now_ms):
             unasked = services.store.unasked_splits(tickers)
@@ -75,11 +77,7 @@ class SplitsHandler(ReferenceHandler["SplitsAnswer"]):
 
     def describe(self, reference: Reference) -> str:
         """Return the call in words."""
-        request = _request(reference)
-        if request.is_of_market:
-            return f"splits of all stocks since {request.first}"
-        names = request.low if request.low == request.high else f"{request.low} to {request.high}"
-        return f"splits of {names}"
+        return _request(reference).words
 
     def send(
         self, services: Services, provider: ProviderClient, reference: Reference, seconds: float
