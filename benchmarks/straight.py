@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from queue import Empty, SimpleQueue
-from typing import Any, NamedTuple
+from types import TracebackType
+from typing import NamedTuple, Self
 
 import msgspec
 import psycopg
@@ -69,6 +70,13 @@ class _Answer(msgspec.Struct):
     results: list[_Entry]
 
 
+Entries = list[_Entry]
+"""What one answer says."""
+
+Row = tuple[int, str | None, int | None]
+"""The id of a symbol, the timestamp of its price, and its last success (ms)."""
+
+
 class Update(msgspec.Struct):
     """`metadata.last_update` as it is stored."""
 
@@ -90,7 +98,7 @@ class _Event(msgspec.Struct):
     timestamp: str
 
 
-_READ = """
+READ = """
     SELECT s.symbol, s.id, s.metadata -> 'last_update' ->> 'timestamp',
            (extract(epoch FROM d.last_sync_timestamp) * 1000)::int8
     FROM trading.symbols s LEFT JOIN data_sources.data_sync_status d ON d.ticker_id = s.id
@@ -125,44 +133,72 @@ _ANSWER = msgspec.json.Decoder(_Answer)
 _ENCODER = msgspec.json.Encoder()
 
 
+class Calls:
+    """The provider, asked once for each slot of a window in Redis."""
+
+    def __init__(self, job: Job, client: redis.Redis) -> None:
+        import requests
+
+        self._http = requests.Session()
+        self._http.headers["Authorization"] = f"Bearer {job.key}"
+        self._url = f"{job.base_url}/v3/snapshot"
+        self._slot = client.register_script(_SLOT)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: type[BaseException] | BaseException | TracebackType | None) -> None:
+        self._http.close()
+
+    def wait_for_slot(self, number: int) -> None:
+        """Takes a slot as soon as one is free."""
+        name = f"{threading.get_ident()}:{time.monotonic_ns()}:{number}"
+        while not self._slot(["straight"], [now_ms(), WINDOW_MS, LIMIT, name]):
+            time.sleep(0.01)
+
+    def get(self, tickers: Sequence[str]) -> Entries:
+        """Makes one call, for at most `CHUNK` tickers."""
+        query = {"ticker.any_of": ",".join(tickers), "limit": str(CHUNK)}
+        response = self._http.get(self._url, params=query, timeout=10)
+        response.raise_for_status()
+        return _ANSWER.decode(response.content).results
+
+
+def due(rows: Mapping[str, Row], symbols: Iterable[str]) -> list[str]:
+    """The symbols whose frequency has passed."""
+    before_ms = now_ms() - FREQUENCY_MS
+    return [
+        symbol
+        for symbol in symbols
+        if symbol in rows and ((at_ms := rows[symbol][2]) is None or at_ms <= before_ms)
+    ]
+
+
 def refresh(job: Job) -> tuple[int, int]:
     """Refreshes what is due; returns the numbers of calls and of events."""
-    import requests
-
     events = 0
     with (
         psycopg.connect(job.database_url) as database,
         redis.Redis.from_url(job.redis_url) as client,
-        requests.Session() as http,
+        Calls(job, client) as provider,
     ):
-        http.headers["Authorization"] = f"Bearer {job.key}"
-        rows = {row[0]: row[1:] for row in database.execute(_READ, [list(job.symbols.values())])}
+        rows = {row[0]: row[1:] for row in database.execute(READ, [list(job.symbols.values())])}
         database.commit()
-        due_before = now_ms() - FREQUENCY_MS
-        due = [
-            ticker
-            for ticker, symbol in job.symbols.items()
-            if symbol in rows and (rows[symbol][2] is None or rows[symbol][2] <= due_before)
-        ]
-        slot = client.register_script(_SLOT)
-        arrived: SimpleQueue[list[_Entry] | BaseException] = SimpleQueue()
+        tickers_of = {symbol: ticker for ticker, symbol in job.symbols.items()}
+        tickers = [tickers_of[symbol] for symbol in due(rows, job.symbols.values())]
+        arrived: SimpleQueue[Entries | BaseException] = SimpleQueue()
 
         def call(number: int, tickers: Sequence[str]) -> None:
             try:
-                name = f"{threading.get_ident()}:{time.monotonic_ns()}:{number}"
-                while not slot(["straight"], [now_ms(), WINDOW_MS, LIMIT, name]):
-                    time.sleep(0.01)
-                query = {"ticker.any_of": ",".join(tickers), "limit": str(CHUNK)}
-                response = http.get(f"{job.base_url}/v3/snapshot", params=query, timeout=10)
-                response.raise_for_status()
-                arrived.put(_ANSWER.decode(response.content).results)
+                provider.wait_for_slot(number)
+                arrived.put(provider.get(tickers))
             except BaseException as error:  # noqa: BLE001 - raised again where it is taken
                 arrived.put(error)
 
-        chunks = [due[first : first + CHUNK] for first in range(0, len(due), CHUNK)]
+        chunks = [tickers[first : first + CHUNK] for first in range(0, len(tickers), CHUNK)]
         with ThreadPoolExecutor(AT_ONCE) as pool:
-            for number, tickers in enumerate(chunks):
-                pool.submit(call, number, tickers)
+            for number, chunk in enumerate(chunks):
+                pool.submit(call, number, chunk)
             left = len(chunks)
             while left:
                 answers = [arrived.get()]
@@ -180,8 +216,8 @@ def write(
     job: Job,
     database: psycopg.Connection,
     client: redis.Redis,
-    rows: Mapping[str, Any],
-    answers: Sequence[list[_Entry] | BaseException],
+    rows: Mapping[str, Row],
+    answers: Sequence[Entries | BaseException],
 ) -> int:
     """Writes and publishes a portion; returns the number of events."""
     messages: dict[int, tuple[str, bytes]] = {}

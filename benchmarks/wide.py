@@ -33,7 +33,7 @@ from urllib.parse import unquote, urlsplit
 
 import psycopg
 import redis
-from benchmarks import pandas_way, straight, straight_bars
+from benchmarks import pandas_way, straight, straight_bars, straight_queue
 from benchmarks.bars import benchmark_database
 from benchmarks.limiter import benchmark_server, surroundings
 from psycopg.sql import SQL, Identifier
@@ -189,6 +189,8 @@ def most_memory_mb() -> float:
 
 
 STRAIGHT = "the straightest program"
+ENQUEUE = "the straightest program that queues"
+WORK = "the straightest program that works the queue"
 PANDAS = "the provider's client and pandas"
 
 
@@ -223,11 +225,13 @@ def our_command(path: Path, command: str) -> Callable[[], dict[str, Any]]:
 
 def peer(job: straight.Job, contender: str) -> Callable[[], dict[str, Any]]:
     """One of the others, with its libraries loaded."""
-    if contender == STRAIGHT:
+    if contender != PANDAS:
         import requests  # noqa: F401
 
         def run() -> dict[str, Any]:
-            calls, published = straight.refresh(job)
+            if contender == ENQUEUE:
+                return {"result": "ok", "enqueued": straight_queue.enqueue(job)}
+            calls, published = straight.refresh(job) if contender == STRAIGHT else straight_queue.work(job)
             return {"result": "ok", "calls": calls, "published": published}
 
         return run
@@ -387,9 +391,11 @@ def prices(
             "run-queue": (secondary, None),
             "run-priority": (as_priority(secondary), own_url),
         }
-        for contender in (STRAIGHT, PANDAS):
+        for contender in (STRAIGHT, ENQUEUE, PANDAS):
             path, url = new_place(contender)
             turns[contender] = job_of(read_config(path)), url
+            if contender == ENQUEUE:
+                turns[WORK] = turns[contender][0], None
         for number in range(repeat + 1):
             for contender, (given, due_at) in turns.items():
                 if due_at:
@@ -398,24 +404,29 @@ def prices(
                 check(contender, one.result, calls, assets)
                 if number:  # the first warms up
                     rows.setdefault(contender, []).append(one)
-    both = [
-        Run(one.seconds + two.seconds, one.cpu_seconds + two.cpu_seconds, max(one.peak_mb, two.peak_mb), {})
-        for one, two in zip(rows["enqueue-secondary"], rows["run-queue"], strict=True)
-    ]
+    for first, second in (("enqueue-secondary", "run-queue"), (ENQUEUE, WORK)):
+        rows[f"{first} and {second}"] = list(map(together, rows[first], rows[second]))
     print(
         f"\n{assets:,} prices, {calls} calls of {LATENCY_SECONDS * 1000:.0f} ms, {MAX_IN_FLIGHT} at once: "
         f"{alone * 1000:.0f} ms\n"
     )
     print("| contender | ms | least | ratio | of the least | CPU ms | least | ratio | of the least | MB |")
     print("|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|")
-    for contender, runs in {**rows, "enqueue-secondary and run-queue": both}.items():
+    for contender, runs in rows.items():
         print(f"| {contender} | {figures(runs, rows[STRAIGHT])} | {max(one.peak_mb for one in runs):.0f} |")
+
+
+def together(one: Run, two: Run) -> Run:
+    """Two runs, one after the other."""
+    return Run(
+        one.seconds + two.seconds, one.cpu_seconds + two.cpu_seconds, max(one.peak_mb, two.peak_mb), {}
+    )
 
 
 def check(contender: str, result: Mapping[str, Any], calls: int, assets: int) -> None:
     """Ends the program if a run did not do what it is measured for."""
     expected = {"calls": calls, "published": assets, "result": "ok"}
-    if contender not in ("enqueue-secondary", PANDAS) and not expected.items() <= result.items():
+    if contender not in ("enqueue-secondary", ENQUEUE, PANDAS) and not expected.items() <= result.items():
         raise SystemExit(f"{contender}: {result}: nothing was measured")
 
 

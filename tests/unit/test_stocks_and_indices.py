@@ -24,7 +24,7 @@ from assetbatch.domain.units import DAY_MS, HOUR_MS, MINUTE_MS
 from assetbatch.domain.work import Work
 from assetbatch.provider.answers import BarsAnswer, PricesAnswer
 from assetbatch.provider.refusals import Refusal
-from assetbatch.refresh.endpoints.bars import bars_findings
+from assetbatch.refresh.endpoints.bars import BarsEndpoint, bars_findings
 from assetbatch.refresh.endpoints.grouped_day import GroupedDayEndpoint
 from assetbatch.refresh.endpoints.prices import prices_findings
 from assetbatch.refresh.learner import Learner
@@ -148,6 +148,38 @@ class TestAClosedDay:
     def test_ends_with_the_first_day_that_was_open(self, close: str, after: str) -> None:
         verdict = assess(Work(AAPL), at(new_york(close)), Entitlements(end_of_day=True), new_york(after))
         assert verdict.due
+
+
+class TestADayThatIsNotPublished:
+    """An unscheduled closure: there is nothing of that day, and nobody knows why."""
+
+    def test_is_asked_for_after_longer_and_longer_pauses(self) -> None:
+        known, now_ms, asked = free(), TUESDAY + 5 * MINUTE_MS, 0
+        while now_ms < TUESDAY + DAY_MS:
+            if known.last_day_end_ms(STOCKS, now_ms) == TUESDAY:
+                asked += 1
+                known.refused(Restriction.LAST_DAY, STOCKS, "no", now_ms, ticker="SPY", edge_ms=TUESDAY)
+            now_ms += MINUTE_MS
+        assert asked == 10
+
+    @pytest.mark.parametrize("minutes", [5, 100, 23 * 60, 24 * 60 + 2])
+    def test_holds_back_no_later_day(self, minutes: int) -> None:
+        known = free()
+        refused_ms = TUESDAY + minutes * MINUTE_MS
+        known.refused(Restriction.LAST_DAY, STOCKS, "no", refused_ms, ticker="SPY", edge_ms=TUESDAY)
+        assert known.last_day_end_ms(STOCKS, refused_ms + 1) == TUESDAY - DAY_MS
+        wednesday = TUESDAY + DAY_MS
+        assert known.last_day_end_ms(STOCKS, wednesday + 5 * MINUTE_MS) == wednesday
+
+    def test_that_a_call_at_midnight_reaches_to_is_the_running_day(self) -> None:
+        """The day before is asked for five minutes later, and so is no last day yet."""
+        work = (Work(stock("AAPL", BarSize.FIVE_MINUTES)),)
+        call = BarsCall(work, TUESDAY - DAY_MS, TUESDAY - 1)
+        shown = BarsEndpoint().restriction(call, RefusalKind.TODAY_NOT_YET, TUESDAY)
+        assert shown is not None
+        assert shown.restriction is Restriction.TODAY
+        later = BarsEndpoint().restriction(call, RefusalKind.TODAY_NOT_YET, TUESDAY + 5 * MINUTE_MS)
+        assert later == (Restriction.LAST_DAY, TUESDAY)
 
 
 class TestADayOfAllStocks:

@@ -462,9 +462,10 @@ def enqueue_missing_pages(
     """Queue pages of the past that are missing, as far as there is room for them; return how many. Throw away
     dead letters of pages that another call has brought meanwhile."""
     now_ms = services.now_ms()
-    by_symbol = {asset.symbol: asset for asset in assets}
+    letters = services.queue.dead_letters(DEAD_LETTERS_KEPT)
+    by_symbol = {asset.symbol: asset for asset in assets} if letters else {}
     brought = []
-    for letter in services.queue.dead_letters(DEAD_LETTERS_KEPT):
+    for letter in letters:
         symbol, kind, *days = parse_work_id(letter.id)
         if kind is WorkKind.HISTORY and symbol in by_symbol:
             work = Work(by_symbol[symbol], kind, *days)
@@ -481,7 +482,7 @@ def missing_pages(
     if not (room := _room(services)):
         return []
     now_ms = services.now_ms()
-    found = (newest_to_ask(asset, stored.get(asset.symbol), known, now_ms) for asset in assets)
+    found = [newest_to_ask(asset, stored.get(asset.symbol), known, now_ms) for asset in assets if asset.bars]
     return list(islice(interleaved(found), room))
 
 

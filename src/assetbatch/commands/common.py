@@ -65,7 +65,9 @@ def ask_again(
     asset keeps now."""
     by_symbol = services.config.assets_by_symbol
     coarse = [one.symbol for one in stored.values() if asked_in_larger(by_symbol[one.symbol], one)]
-    if not coarse or dry_run:
+    if not coarse:
+        return dict(stored)
+    if dry_run:
         return {**stored, **{symbol: wanted_once_more(stored[symbol]) for symbol in coarse}}
     services.store.ask_again(coarse, services.now_ms())
     log.info("%s: kept in minutes from now on, the past is asked for once more", listed(coarse))
@@ -101,9 +103,9 @@ def known_work(services: Services, ids: Sequence[str]) -> KnownWork:
         gone += [item_id for item_id in of_groups if parse_group(item_id) is None]
         ids = [item_id for item_id in ids if not item_id.startswith(GROUP_PREFIX)]
     for item_id in ids:
-        parsed = parse_work_id(item_id)
-        if parsed.symbol in by_symbol:
-            work.append(Work(by_symbol[parsed.symbol], *parsed[1:]))
+        symbol, kind, first_day, last_day = parse_work_id(item_id)
+        if asset := by_symbol.get(symbol):
+            work.append(Work(asset, kind, first_day, last_day))
         else:
             gone.append(item_id)
     return KnownWork(work, groups, references, gone)

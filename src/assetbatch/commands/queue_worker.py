@@ -50,6 +50,9 @@ if TYPE_CHECKING:  # few starts meet any
 
 log = logging.getLogger("assetbatch")
 
+# Python code looks up a member of an enum, which costs time with thousands of assets.
+_PRICE, _FRESH, _SUCCESS = WorkKind.PRICE, Status.FRESH, Status.SUCCESS
+
 WITNESSES = 1
 """How many batches more may find the provider down after one in which a single item has failed; one more if
 the provider has answered before. Then the run ends, and the rest of the queue keeps its attempts."""
@@ -292,12 +295,11 @@ class QueueRun:
         ]
         stored = self._stored
         self._result.assets += [asset_report(done, stored[done.work.asset.symbol]) for done in worked]
-        refreshed = {
-            done.work.asset.symbol
+        of_refreshed = {
+            (symbol := done.work.asset.symbol): stored[symbol]
             for done in worked
-            if done.work.kind is WorkKind.PRICE and done.status is not Status.FRESH
+            if done.status is not _FRESH and done.work.kind is _PRICE
         }
-        of_refreshed = {symbol: stored[symbol] for symbol in stored if symbol in refreshed}
         enqueue_bars(self._services, self._result, self._known, of_refreshed)
 
     def _end(self, reason: EndReason, denied: Denied | None = None) -> None:
@@ -494,8 +496,9 @@ class _LeaseOwner(WorkOwner):
         return leases
 
     def lost_leases(self, work: Sequence[Work]) -> Collection[str]:
-        self.start([*dict.fromkeys(self._item_of(item.id) for item in work)])
-        return [item.id for item in work if self._item_of(item.id) not in self._open]
+        items = {(work_id := item.id): self._item_of(work_id) for item in work}
+        self.start([*dict.fromkeys(items.values())])
+        return [work_id for work_id, item_id in items.items() if item_id not in self._open]
 
     def start(self, ids: Sequence[str]) -> Collection[str]:
         """Count an attempt of these items, whose call goes out now. Return those that somebody else has taken
@@ -526,14 +529,15 @@ class _LeaseOwner(WorkOwner):
         fine = (Status.SUCCESS, Status.FRESH, Status.NO_DATA)
         if self._groups:
             self._note_of_groups(results, fine)
-        for done in results:
+        others = [done for done in results if done.status is not _SUCCESS]
+        for done in others:
             # In a group it is ordinary: not every member is traded.
             if done.status is Status.NO_DATA and done.work.id not in self._group_of:
                 self._failures.add(done.work.id, done.error or "")
         self.finish([done.work.id for done in results if done.status in fine])
         self._fail(
             (Failure(done.work.id, done.error or done.status.value, done.final, done.fault), done.answers)
-            for done in results
+            for done in others
             if done.status not in fine
         )
         self._settle()
@@ -618,9 +622,10 @@ class _LeaseOwner(WorkOwner):
     def _by_token(self, ids: Iterable[str]) -> list[tuple[str, list[str]]]:
         """Return the ids of each lease. Ids that are not owned any more are left out."""
         found: dict[str, list[str]] = {}
+        token_of = self._open.get
         for item_id in ids:
-            if item_id in self._open:
-                found.setdefault(self._open[item_id], []).append(item_id)
+            if token := token_of(item_id):
+                found.setdefault(token, []).append(item_id)
         return list(found.items())
 
     def _forget(self, ids: Iterable[str]) -> None:

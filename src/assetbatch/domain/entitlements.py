@@ -15,7 +15,7 @@ import msgspec
 
 from assetbatch.domain.asset_classes import AssetType, Market, Product, class_of, class_of_type, product_of
 from assetbatch.domain.formatting import listed, moment
-from assetbatch.domain.market_hours import day_of, last_midnight
+from assetbatch.domain.market_hours import day_of, days_span, last_midnight
 from assetbatch.domain.pages import (
     BY_OPEN_TIME,
     SURE,
@@ -447,12 +447,18 @@ class Entitlements:
     ) -> int:
         """Return how long a refusal is believed.
 
-        A day that is not published yet is asked for again after pauses that double with its age. What
+        A day that is not published yet is asked for again after pauses that double with its age. That of an
+        exchange may never be, since it was closed: the next day is not held back by it. What
         contradicts data seen within a day is doubted until it is said twice.
         """
         if restriction is Restriction.LAST_DAY:
             shortest, longest = LAST_DAY_PAUSE_MS
-            return min(longest, max(shortest, now_ms - edge_ms))
+            pause_ms = min(longest, max(shortest, now_ms - edge_ms))
+            of = class_of_type(asset_type)
+            if of.has_trading_days:
+                today = day_of(now_ms - of.published_after_ms)
+                pause_ms = min(pause_ms, days_span(today, today)[1] + of.published_after_ms - now_ms)
+            return pause_ms
         is_of_today = restriction in (Restriction.TODAY, Restriction.SNAPSHOT)
         if is_of_today and not is_known and self.has_seen_today(asset_type, now_ms):
             return DOUBTED_MS

@@ -169,7 +169,7 @@ class CoveredInterval(msgspec.Struct, frozen=True, gc=False):
     fault: IntervalFault | None = None
 
 
-class StoredAsset(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+class StoredAsset(msgspec.Struct, frozen=True, gc=False):
     """What the database knows of a registered symbol; None where there is nothing yet.
 
     `as_of_ms` is the moment of the stored price, which others may have written; `fetched_to_ms` that of the

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 from assetbatch.deadline import Deadline, monotonic
 from assetbatch.domain.asset_classes import AssetType
 from assetbatch.domain.calls import Call, choose_calls
-from assetbatch.domain.due import assess
+from assetbatch.domain.due import Verdict, assess
 from assetbatch.domain.entitlements import Entitlements
 from assetbatch.domain.formatting import format_duration
 from assetbatch.domain.metrics import CallMade
@@ -278,10 +278,13 @@ class BatchRun:
         """Decide which of the pending work is due, and choose the fewest calls for it."""
         batch, engine = self._batch, self._engine
         count_before = batch.work_count
+        stored, known = batch.stored, engine.known
+        judged: list[tuple[Work, Verdict]] = []
         for item in batch.pending:
-            verdict = assess(item, batch.stored.get(item.asset.symbol), engine.known, now_ms)
-            engine.reporter.assessed(item, verdict)
+            verdict = assess(item, stored.get(item.asset.symbol), known, now_ms)
+            judged.append((item, verdict))
             batch.judge(item, verdict)
+        engine.reporter.assessed(judged)
         if batch.work_count > count_before:
             engine.store().require_writes()
         calls = self._within_reach(self._calls_for(batch.pending, now_ms))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from assetbatch.domain.due import Verdict
 from assetbatch.domain.endings import WAITS_FOR, wait_in_words
@@ -29,9 +29,11 @@ class Reporter:
         self.waits = 0
         self.calls: list[CallMade] = []
 
-    def assessed(self, item: Work, verdict: Verdict) -> None:
-        """Log whether work is due."""
-        if log.isEnabledFor(logging.DEBUG):  # else thousands of texts would be made for nobody
+    def assessed(self, judged: Sequence[tuple[Work, Verdict]]) -> None:
+        """Log which work is due."""
+        if not log.isEnabledFor(logging.DEBUG):  # thousands of texts would be made for nobody
+            return
+        for item, verdict in judged:
             log.debug("%s: %s, %s", item.id, "due" if verdict.due else "fresh", verdict.why.text)
 
     def waiting(self, refused: Denied, *, first: bool) -> None:

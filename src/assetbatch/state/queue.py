@@ -143,10 +143,10 @@ class Queue:
                 )
             for (item_id, _), code in zip(some, codes, strict=True):
                 by_code[code].append(item_id)
-                if code == "a":
+                if gone and code == "a":
                     gone.pop(item_id, None)
             gone.update(dict.fromkeys(displaced))
-        added = [item_id for item_id in dict.fromkeys(by_code["a"]) if item_id not in gone]
+        added = {item_id: None for item_id in by_code["a"] if item_id not in gone}
         without_room = [item_id for item_id in by_code["x"] if item_id not in added]
         return Enqueued(
             added=tuple(added),

@@ -119,8 +119,9 @@ class BarsEndpoint(Endpoint[BarsCall]):
 
     def restriction(self, call: BarsCall, kind: RefusalKind, now_ms: int) -> ShownRestriction | None:
         """Return what the refused range shows: the running day, the last day, the history or all bars."""
+        shown_ms = now_ms - call.work[0].asset.asset_class.published_after_ms
         match kind:
-            case RefusalKind.TODAY_NOT_YET if call.end_ms >= last_midnight(now_ms):
+            case RefusalKind.TODAY_NOT_YET if call.end_ms >= last_midnight(shown_ms):
                 return ShownRestriction(Restriction.TODAY)
             case RefusalKind.TODAY_NOT_YET if now_ms - call.end_ms < (UNPUBLISHED_DAYS + 1) * DAY_MS:
                 day_after = day_of(call.end_ms) + timedelta(days=1)
