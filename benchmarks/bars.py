@@ -16,7 +16,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -364,12 +364,13 @@ def decode_and_save(url: str, repeat: int) -> None:
 
 
 def minutes_beside(url: str, repeat: int) -> None:
-    """50,000 minutes with the bars of five minutes that follow, beside 50,000 bars alone; and what the rows
-    of either take that are copied straight, as the limit. In turns; both tables hold other symbols too."""
+    """50,000 minutes with the bars of five minutes that follow, beside 50,000 bars alone; and a program that
+    does nothing but make the same rows and copy them, as the limit. In turns; both tables hold other symbols
+    too. The CPU time is that of this process and of the server's processes."""
     ids = fill(url, 100_000)
     with psycopg.connect(url) as connection:
         connection.execute(f"INSERT INTO {MINUTES_TABLE} SELECT * FROM {TABLE}".encode())
-    times: dict[str, list[float]] = {}
+    times: dict[str, list[tuple[float, float]]] = {}
     with Store.open(url) as store, psycopg.connect(url) as connection:
         for number in range(4 * repeat + 4):
             kind = number % 4
@@ -385,31 +386,46 @@ def minutes_beside(url: str, repeat: int) -> None:
             changes = Changes(
                 bars={"S0": bars}, coverage={"S0": [asked]}, minutes={"S0"} if kind % 2 else frozenset()
             )
-            derived = five_minute_bars(bars) if kind == 3 else []
-            started = time.perf_counter()
+            used, started = cpu_seconds(url), time.perf_counter()
             if kind < 2:
                 assert store.save(changes, NOW_MS).bars_new == AT_ONCE
             else:
                 copy_straight(connection, table, ids["S0"], bars)
-                if derived:
-                    copy_straight(connection, TABLE, ids["S0"], derived)
+                if kind == 3:
+                    copy_straight(connection, TABLE, ids["S0"], five_minute_bars(bars))
                 connection.commit()
-            times.setdefault(KINDS[kind], []).append(time.perf_counter() - started)
-    print(f"\n{AT_ONCE:,} bars of a symbol saved, medians and least values of {repeat}\n")
-    print("| what | median, ms | least, ms | ratio of the least |")
-    print("|---|--:|--:|--:|")
+            took = time.perf_counter() - started
+            times.setdefault(KINDS[kind], []).append((took, cpu_seconds(url) - used))
+    print(f"\n{AT_ONCE:,} bars of a symbol saved, of {repeat} each\n")
+    print("| what | median, ms | least, ms | ratio of the least | CPU in the mean, ms | ratio |")
+    print("|---|--:|--:|--:|--:|--:|")
     for kind, name in enumerate(KINDS):
-        some_times, alone = times[name][1:], times[KINDS[kind - kind % 2]][1:]
-        median, least = statistics.median(some_times), min(some_times)
-        print(f"| {name} | {median * 1000:.0f} | {least * 1000:.0f} | {least / min(alone):.2f} |")
+        walls, cpus = zip(*times[name][1:], strict=True)
+        alone, alone_cpus = zip(*times[KINDS[kind - kind % 2]][1:], strict=True)
+        median, cpu = statistics.median(walls), statistics.mean(cpus)
+        print(
+            f"| {name} | {median * 1000:.0f} | {min(walls) * 1000:.0f} | {min(walls) / min(alone):.2f} "
+            f"| {cpu * 1000:.0f} | {cpu / statistics.mean(alone_cpus):.2f} |"
+        )
 
 
 KINDS = (
     "bars alone",
     "minutes, and 10,000 bars of them",
     "copied straight: 50,000 rows",
-    "copied straight: 50,000 and 10,000 rows",
+    "copied straight: 50,000 rows, and 10,000 made of them",
 )
+
+
+def cpu_seconds(url: str) -> float:
+    """The CPU time that this process and the server's have used; of a server elsewhere it sees nothing."""
+    with psycopg.connect(url) as connection:
+        pids = connection.execute("SELECT pid FROM pg_stat_activity WHERE pid <> pg_backend_pid()").fetchall()
+    used = time.process_time()
+    for (pid,) in pids:
+        with suppress(OSError):
+            used += int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9  # not in ticks of 10 ms
+    return used
 
 
 def copy_straight(
@@ -421,12 +437,13 @@ def copy_straight(
         binary_copy.write(copy, [(symbol_id, bars)], binary_copy.MICROSECONDS)
 
 
-def surroundings(url: str) -> str:
+def surroundings(
+    url: str, packages: Sequence[str] = ("assetbatch", "psycopg", "SQLAlchemy", "pandas")
+) -> str:
     """One line: when, on what, which versions."""
     with psycopg.connect(url) as connection:
         server = connection.info.server_version // 10_000
         level = connection.execute("SHOW wal_level").fetchone()
-    packages = ("assetbatch", "psycopg", "SQLAlchemy", "pandas")
     versions = ", ".join(f"{name} {metadata.version(name)}" for name in packages)
     return (
         f"{datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f}, Python "
@@ -441,8 +458,13 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=1_000_000, help="bars in the table before")
     parser.add_argument("--large", type=int, default=5_000_000, help="bars before the small batches")
     parser.add_argument("--database-url", help="an empty database; default: a server of our own")
+    parser.add_argument("--only-minutes", action="store_true", help="minutes beside bars, and nothing else")
     options = parser.parse_args()
     with benchmark_database(options.database_url) as url:
+        if options.only_minutes:
+            print(surroundings(url, ("assetbatch", "psycopg")))
+            minutes_beside(url, 3 * options.repeat)
+            return
         print(surroundings(url))
         compare(url, options.repeat, options.rows)
         small_into_large(url, options.repeat, options.large)

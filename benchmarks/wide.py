@@ -7,8 +7,11 @@ turns, with the same servers. Each run is that of a new process with its librari
 first line to its end (what a start costs is benchmarks.startup's). CPU is that of the process alone. Run from
 the repository's root:
 
-    python -m benchmarks.wide [--assets 10000] [--bars 500] [--repeat 5]
+    python -m benchmarks.wide [--assets 10000] [--bars 500] [--stocks 0] [--repeat 5]
                               [--database-url URL] [--redis-url URL]
+
+`--stocks 10000` compares a cycle over so many stocks and 250 coins with one over as many coins. Stocks are
+due in the hours of their exchange only.
 """
 
 from __future__ import annotations
@@ -97,11 +100,22 @@ class CannedProvider:
 
 def snapshot(target: str) -> bytes:
     """As the provider answers `ticker.any_of`, each ticker quoted just now."""
-    tickers = re.findall(r"X:[A-Z0-9]+", target)
+    tickers = re.findall(r"[=,]((?:X:)?[A-Z0-9]+)", target.partition("&")[0])
     now_ns = time.time_ns()
     price = 1 + now_ns // 1_000_000 % 100_000 / 1e5
+    stock = (
+        f'"type":"stocks","market_status":"open","name":"made up","timeframe":"REAL-TIME",'
+        f'"last_updated":{now_ns},'
+        f'"session":{{"change":0.01,"change_percent":0.5,"close":{price},"high":{price + 0.1},'
+        f'"low":{price - 0.1},"open":{price},"previous_close":{price},"volume":1200,'
+        '"decimal_volume":"1200.5"},'
+        f'"last_minute":{{"close":{price},"high":{price},"low":{price},"open":{price},"volume":12,'
+        '"decimal_volume":"12.5","transactions":3,"vwap":1.0}}'
+    )
     entries = (
-        f'{{"ticker":"{ticker}","type":"crypto","market_status":"open","name":"made up","fmv":null,'
+        f'{{"ticker":"{ticker}",{stock}'
+        if ":" not in ticker
+        else f'{{"ticker":"{ticker}","type":"crypto","market_status":"open","name":"made up","fmv":null,'
         f'"session":{{"change":0.01,"change_percent":0.5,"close":{price},"high":{price + 0.1},'
         f'"low":{price - 0.1},"open":{price},"previous_close":{price}}},'
         f'"last_quote":{{"last_updated":{now_ns},"timeframe":"REAL-TIME","ask":{price + 0.001},"bid":{price},'
@@ -315,9 +329,16 @@ def new_database(url: str) -> Iterator[str]:
 
 
 def install(
-    folder: Path, database_url: str, redis_url: str, base_url: str, assets: int, *, with_bars: bool
+    folder: Path,
+    database_url: str,
+    redis_url: str,
+    base_url: str,
+    assets: int,
+    *,
+    with_bars: bool,
+    stocks: int = 0,
 ) -> Path:
-    """A configuration with so many secondary assets, registered; its file."""
+    """A configuration with so many secondary assets, the first of which are stocks, registered; its file."""
     names = [
         f"{chr(65 + n // 17576 % 26)}{chr(65 + n // 676 % 26)}{chr(65 + n // 26 % 26)}{chr(65 + n % 26)}"
         for n in range(assets)
@@ -327,17 +348,18 @@ def install(
         "secondary_assets": [
             {
                 "symbol": f"{name}USD",
-                "polygon_ticker": f"X:{name}USD",
-                "asset_type": "crypto",  # a market that never closes: measured at any hour
+                "polygon_ticker": f"{name}USD" if number < stocks else f"X:{name}USD",
+                # a market that never closes is measured at any hour
+                "asset_type": "stocks" if number < stocks else "crypto",
                 "bars": with_bars,
                 "update_frequency_seconds": 60,
             }
-            for name in names
+            for number, name in enumerate(names)
         ],
         "rate_limiting": {"tier": "starter"},
         "queue": {"max_size": 50_000},
         "database": {"url": database_url},
-        "redis": {"url": redis_url, "prefix": f"{{wide-{assets}}}"},
+        "redis": {"url": redis_url, "prefix": f"{{wide-{assets}-{stocks}}}"},
         "provider": {"base_url": base_url},
     }
     folder.mkdir()
@@ -414,6 +436,38 @@ def prices(
     print("|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|")
     for contender, runs in rows.items():
         print(f"| {contender} | {figures(runs, rows[STRAIGHT])} | {max(one.peak_mb for one in runs):.0f} |")
+
+
+COINS = 250
+"""How many coins stand beside the stocks."""
+
+
+def mixed(
+    folder: Path, database_url: str, redis_url: str, provider: Provider, stocks: int, repeat: int
+) -> None:
+    """Prints what a cycle over stocks and coins takes, beside one over as many coins."""
+    assets = stocks + COINS
+    rows: dict[str, list[Run]] = {}
+    with ExitStack() as stack:
+        turns = {}
+        for name, of_these in (("coins", 0), ("stocks and coins", stocks)):
+            url = stack.enter_context(new_database(database_url))
+            path = install(
+                folder / name, url, redis_url, provider.base_url, assets, with_bars=False, stocks=of_these
+            )
+            turns[name] = as_priority(path), url
+        for number in range(repeat + 1):
+            for name, (path, url) in turns.items():
+                make_due(url)
+                one = start(path, "run-priority")
+                check(name, one.result, -(-assets // SNAPSHOT_TICKERS), assets)
+                if number:
+                    rows.setdefault(name, []).append(one)
+    print(f"\nrun-priority, {assets:,} prices\n")
+    print("| of | ms | least | ratio | of the least | CPU ms | least | ratio | of the least | MB |")
+    print("|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|")
+    for name, runs in rows.items():
+        print(f"| {name} | {figures(runs, rows['coins'])} | {max(one.peak_mb for one in runs):.0f} |")
 
 
 def together(one: Run, two: Run) -> Run:
@@ -526,6 +580,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="cycles of a plan without a limit")
     parser.add_argument("--assets", type=int, default=10_000, help="how many prices; 0: none")
     parser.add_argument("--bars", type=int, default=500, help="of how many symbols the bars; 0: none")
+    parser.add_argument("--stocks", type=int, default=0, help="how many stocks beside 250 coins; 0: none")
     parser.add_argument("--repeat", type=int, default=5, help="rounds, of which the median counts")
     parser.add_argument("--database-url", help="an empty database; default: a server of our own")
     parser.add_argument("--redis-url", help="an empty database; default: a server of our own")
@@ -539,6 +594,8 @@ def main() -> None:
         print(surroundings(redis_url, ["assetbatch", "psycopg", "redis", "requests"]))
         if options.assets:
             prices(Path(folder), database_url, redis_url, provider, options.assets, options.repeat)
+        if options.stocks:
+            mixed(Path(folder), database_url, redis_url, provider, options.stocks, options.repeat)
         if options.bars:
             first_bars(Path(folder), database_url, redis_url, provider, options.bars, options.repeat)
             large_page(Path(folder), database_url, redis_url, provider)

@@ -33,8 +33,8 @@ class AssetbatchError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
-        self.cycle: object = None
-        """The result of the cycle that this error ended, if any."""
+        self.document: object = None
+        """What `--json` prints of what this error ended, if anything of it is to be told."""
 
     def __str__(self) -> str:
         return f"{self.message} (hint: {self.hint})" if self.hint else self.message

@@ -161,6 +161,26 @@ class TestOutput:
         )
         assert "the API cannot be reached" in result["error"]
 
+    @pytest.mark.parametrize(
+        "command",
+        ["run-priority", "holes", "verify", "queue list", "dead list", "backfill --all --from 2024-01-01"],
+    )
+    def test_an_error_is_a_document_where_one_is_wanted(self, free: World, command: str) -> None:
+        free.document["redis"]["url"] = f"unix://{free.folder}/nothing"
+        free.document["database"]["url"] = f"postgresql:///nothing?host={free.folder}"
+        done = run(free, *command.split(), "--json")
+        assert done.returncode == 3
+        document = json.loads(done.stdout)
+        assert document.keys() == {"error", "hint"}
+        assert f"{document['error']} (hint: {document['hint']})" in done.stderr
+
+    def test_the_health_document_says_that_redis_is_down(self, free: World) -> None:
+        free.document["redis"]["url"] = f"unix://{free.folder}/nothing"
+        done = run(free, "status", "--json")
+        assert done.returncode == 3
+        document = json.loads(done.stdout)
+        assert (document["status"], len(document["problems"])) == ("unhealthy", 1)
+
     def test_an_ascii_terminal_gets_substitutes(self, free: World) -> None:
         done = run(free, "status", PYTHONIOENCODING="ascii")
         assert done.returncode == 0

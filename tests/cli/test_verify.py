@@ -86,9 +86,16 @@ def test_insisting_asks_for_what_is_stored(filled: World) -> None:
 
 
 def one_line(done: subprocess.CompletedProcess[str]) -> str:
-    """What it says where it can do nothing: one line on stderr, and nothing for a reader of its result."""
-    assert done.stdout == ""
+    """What it says where it can do nothing: one line on stderr, and for a reader of its result at most a
+    document with the same error."""
     (line,) = done.stderr.splitlines()
+    if "--json" in done.args:
+        document = json.loads(done.stdout)
+        assert document["error"] in line
+        assert document["calls"] >= 1
+        assert {symbol["symbol"] for symbol in document["symbols"]} >= {"BTCUSD"}
+    else:
+        assert done.stdout == ""
     return line
 
 

@@ -58,7 +58,7 @@ class Diary:
         try:
             result = run()
         except AssetbatchError as error:
-            result = cast(CycleResult, error.cycle)
+            result = cast(CycleResult, error.document)
             self.done.append([type(error).__name__, error.exit_code])
             self.texts.append(error.message)
         self.texts += [asset.detail for asset in result.assets]

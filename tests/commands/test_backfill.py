@@ -103,6 +103,16 @@ class TestBackfill:
             ]
             assert word in collect(services).plan["pages"]
 
+    @pytest.mark.slow
+    @pytest.mark.usefixtures("years_of_bars")
+    def test_a_plan_with_calls_beside_each_other_saves_them_too(self, make_world: MakeWorld) -> None:
+        world = make_world(plan="starter", limit=100, window_seconds=1, counting=Counting.STORED)
+        for symbol in ("EURUSD", "GBPUSD"):
+            assert len(wanted(world, date(2025, 11, 19), symbol=symbol).symbols[0].pages) == 11
+        assert world.run_queue(seconds=90).queue_size == 0
+        assert len(world.paths) <= 19
+        assert all(holes_of(world, symbol).complete == 1.0 for symbol in ("EURUSD", "GBPUSD"))
+
     @pytest.mark.usefixtures("years_of_bars")
     def test_its_forecast_uses_the_length_that_was_learned(self, free: World) -> None:
         with free.services() as services:

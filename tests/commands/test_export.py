@@ -421,15 +421,17 @@ class TestParquet:
 class TestTheSymbols:
     def test_are_those_that_are_named_each_once(self, world: World) -> None:
         with world.services() as services:
-            assert chosen(services, ["XAUUSD", "BTCUSD", "XAUUSD"]) == ["XAUUSD", "BTCUSD"]
-            assert len(chosen(services, [])) == len(services.config.configured_symbols)
+            assert chosen(services, ["XAUUSD", "BTCUSD", "XAUUSD"], ExportSize.DAY) == ["XAUUSD", "BTCUSD"]
+            assert len(chosen(services, [], ExportSize.FIVE_MINUTES)) == len(
+                services.config.configured_symbols
+            )
 
     def test_must_be_configured(self, world: World) -> None:
         with (
             world.services() as services,
             pytest.raises(ConfigError, match="xau-usd is no configured") as caught,
         ):
-            chosen(services, ["xau-usd"])
+            chosen(services, ["xau-usd"], ExportSize.DAY)
         assert "did you mean XAUUSD" in str(caught.value.hint)
 
 

@@ -2,19 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import date
+from collections.abc import Iterator, Sequence
+from datetime import UTC, date, datetime
 from typing import Any
 
+import psycopg
 import pytest
 
+from assetbatch.commands.common import group_work, known_work
+from assetbatch.commands.export import chosen
+from assetbatch.commands.gaps import find_gaps
 from assetbatch.commands.members import foreseen
+from assetbatch.commands.queue_worker import _Failures, _LeaseOwner
+from assetbatch.commands.result import new_result
 from assetbatch.config.tables import TableMappings
-from assetbatch.domain.queueing import ItemState
+from assetbatch.deadline import Deadline
+from assetbatch.domain.exporting import ExportSize
+from assetbatch.domain.market_hours import to_ms
+from assetbatch.domain.queueing import ItemState, Lane
+from assetbatch.domain.records import Command
 from assetbatch.domain.rules import ListedTicker, advanced, continued
-from assetbatch.domain.units import DAY_MS, MINUTE_MS
+from assetbatch.domain.status import Status
+from assetbatch.domain.units import DAY_MS, HOUR_MS, MINUTE_MS
+from assetbatch.domain.work import Work
 from assetbatch.errors import UnreachableError
-from assetbatch.refresh.references.days import QUEUED_AT_ONCE
+from assetbatch.health import collect
+from assetbatch.refresh.interpretation import Result
+from assetbatch.refresh.references import days
+from assetbatch.services import Services
+from assetbatch.state.queue import Lease
 from tests.world import SetClock, World
 
 from .conftest import MakeWorld
@@ -131,6 +147,12 @@ def test_a_member_that_is_gone_leaves_the_queue_without_a_call(world: World, clo
     assert sorted(report.symbol for report in done.assets) == sorted(f"{name}USD" for name in COINS[:4])
 
 
+def test_a_dry_run_of_enqueue_says_what_the_members_take(world: World) -> None:
+    first, last = world.enqueue_secondary(dry_run=True).plan
+    assert first == "enqueue members:crypto:LOW as LOW"
+    assert last.startswith("rule crypto/USD: 5 members, 1 call a day to look them up, 1 call a day for all")
+
+
 def test_a_dry_run_of_the_queue_shows_the_call(world: World) -> None:
     world.enqueue_secondary()
     (line, *_) = world.run_queue(dry_run=True).plan
@@ -193,6 +215,22 @@ class TestWalk:
             tickers = [asset.polygon_ticker for asset in services.config.assets]
         assert tickers.count("X:BTCUSD") == 1
 
+    def test_that_finds_a_table_without_room_for_members_costs_a_call_an_hour(
+        self, listing: World, clock: SetClock, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """A platform has added a column that wants a value: nothing else of the queue waits for it."""
+        with psycopg.connect(listing.database_url) as connection:
+            connection.execute("ALTER TABLE trading.symbols ADD COLUMN rank integer NOT NULL DEFAULT 1")
+            connection.execute("ALTER TABLE trading.symbols ALTER COLUMN rank DROP DEFAULT")
+        listing.enqueue_secondary()
+        assert listing.run_queue().error is None
+        assert "the members of crypto/USD cannot be registered" in caplog.text
+        listing.enqueue_secondary()
+        assert queued(listing) == []
+        clock.at_ms += HOUR_MS + MINUTE_MS
+        listing.enqueue_secondary()
+        assert queued(listing) == ["reference:tickers:crypto/USD"]
+
     def test_a_rule_that_is_gone_has_no_use_any_more(self, listing: World) -> None:
         listing.enqueue_secondary()
         listing.document["secondary_assets"] = []
@@ -204,31 +242,32 @@ class TestDays:
     """Days of the past of the whole market, a call each."""
 
     @pytest.fixture
-    def past(self, make_world: MakeWorld) -> World:
+    def past(self, make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch) -> World:
+        monkeypatch.setattr(days, "QUEUED_AT_ONCE", 3)  # each takes the simulated provider a while
         rule = {**RULE, "years_of_days": 1}
         world = make_world(document={"priority_assets": [], "secondary_assets": [rule]}, days=None)
         take(world, COINS)
         return world
 
-    def days(self, world: World) -> list[tuple[date, int]]:
+    def stored(self, world: World) -> list[tuple[date, int]]:
         return world.rows("SELECT day, count(*) FROM market_data.ohlcv_1d GROUP BY day ORDER BY day DESC")
 
     def test_come_newest_first_behind_all_else(self, past: World) -> None:
         past.enqueue_secondary()
         ids = queued(past)
         assert (ids[0], ids[1]) == (GROUP, "reference:days:crypto:2026-11-16")
-        assert len(ids) == 1 + QUEUED_AT_ONCE
+        assert len(ids) == 4
         past.run_queue()
-        found = self.days(past)
+        found = self.stored(past)
         assert found[0] == (date(2026, 11, 17), len(COINS))
-        assert found[-1] == (date(2026, 10, 23), len(COINS))
-        assert len(found) == 1 + QUEUED_AT_ONCE
+        assert found[-1] == (date(2026, 11, 14), len(COINS))
+        assert len(found) == 4
 
     def test_that_have_come_are_not_asked_for_again(self, past: World) -> None:
         past.enqueue_secondary()
         past.run_queue()
         past.enqueue_secondary()
-        assert queued(past)[0] == "reference:days:crypto:2026-10-22"
+        assert queued(past)[0] == "reference:days:crypto:2026-11-13"
 
     def test_the_day_of_the_prices_counts(self, past: World, clock: SetClock) -> None:
         past.enqueue_secondary()
@@ -238,7 +277,7 @@ class TestDays:
         assert "reference:days:crypto:2026-11-17" not in queued(past)
 
     def test_that_the_plan_does_not_show_end_the_search(self, past: World) -> None:
-        past.provider.order("not-authorized-200", times=100, path_contains="2026-11-1")
+        past.provider.order("not-authorized-200", times=100, path_contains="2026-11-16")
         past.enqueue_secondary()
         past.run_queue()
         before = len(past.paths)
@@ -250,3 +289,140 @@ class TestDays:
         with past.services() as services:
             (found,) = foreseen(services)
         assert (found.members, found.days) == (len(COINS), 364)
+
+
+class TestOtherCommands:
+    """They see the members as they see other assets."""
+
+    def test_the_health_document_has_them(self, world: World) -> None:
+        with world.services() as services:
+            assets = {asset.symbol for asset in collect(services).assets}
+        assert assets == {f"{name}USD" for name in COINS}
+
+    def test_without_a_database_the_health_document_is_made_all_the_same(self, world: World) -> None:
+        world.document["database"] = {"url": "postgresql://me@127.0.0.1:9/x"}
+        with world.services() as services:
+            health = collect(services)
+        assert (health.database_error, health.assets) == (True, [])
+
+    def test_an_export_of_days_has_them_and_one_of_bars_does_not(self, world: World) -> None:
+        with world.services() as services:
+            assert len(chosen(services, [], ExportSize.DAY)) == len(COINS)
+            assert chosen(services, [], ExportSize.FIVE_MINUTES) == []
+
+    def test_a_backfill_of_a_member_that_keeps_bars_is_planned(self, world: World) -> None:
+        world.document["secondary_assets"] = [{**RULE, "bars": "5m"}]
+        with world.services() as services:
+            (found,) = find_gaps(services, ["BTCUSD"], None)
+        assert found.symbol == "BTCUSD"
+
+    def test_a_rule_that_is_edited_holds_at_once(self, world: World) -> None:
+        world.document["secondary_assets"] = [{**RULE, "priority": "HIGH"}]
+        world.enqueue_secondary()
+        assert queued(world) == ["members:crypto:HIGH"]
+
+
+class TestStocks:
+    """The whole US market on the free plan."""
+
+    @pytest.fixture
+    def market(self, make_world: MakeWorld) -> World:
+        rule = {"every": "stocks", "priority": "LOW", "bars": "none", "years_of_days": 0}
+        return make_world(document={"priority_assets": [], "secondary_assets": [rule]})
+
+    def grouped(self, world: World) -> list[str]:
+        return [path.rpartition("/")[2] for path in world.paths if "/grouped/" in path]
+
+    def start(self, world: World) -> None:
+        world.enqueue_secondary()
+        world.run_queue()
+
+    def test_takes_one_call_a_trading_day(self, market: World, clock: SetClock) -> None:
+        """From Wednesday to Sunday, over Thanksgiving on Thursday, every four hours."""
+        clock.at_ms = to_ms(datetime(2026, 11, 25, 15, 0, tzinfo=UTC))
+        market.init()
+        self.start(market)
+        for _ in range(24):
+            clock.at_ms += 4 * HOUR_MS
+            self.start(market)
+        assert self.grouped(market) == ["2026-11-24", "2026-11-25", "2026-11-27"]
+
+    def test_is_looked_up_by_exchange_and_type(self, market: World) -> None:
+        (rule,) = market.document["secondary_assets"]
+        market.document["secondary_assets"] = [{**rule, "exchange": "ARCX", "type": "ETF"}]
+        self.start(market)
+        with market.services() as services:
+            services.load_members()
+            assert {asset.symbol for asset in services.config.members} == {"GLD", "IWM", "SPY"}
+
+
+class TestLease:
+    """A group is one lease, whatever becomes of its work."""
+
+    @pytest.fixture
+    def owner(self, world: World) -> Iterator[tuple[Services, _LeaseOwner, list[Work]]]:
+        world.enqueue_secondary()
+        with world.services() as services, Deadline(20) as deadline:
+            services.load_members()
+            known, result = services.entitlements(), new_result(services, Command.RUN_QUEUE)
+            lease = services.queue.take(10, 30)
+            assert isinstance(lease, Lease)
+            engine: Any = None  # nothing of the provider is asked here
+            failures = _Failures(services.queue, engine, 0)
+            owner = _LeaseOwner(services, deadline, failures, result)
+            owner.hold(lease)
+            (group,) = known_work(services, lease.ids).groups
+            yield services, owner, owner.expand(GROUP, group_work(services, known, group))
+
+    def done(self, work: Work, status: Status = Status.SUCCESS) -> Result:
+        return Result(work=work, status=status, error=None if status is Status.SUCCESS else "broken")
+
+    def test_is_complete_with_the_last_of_its_work(
+        self, owner: tuple[Services, _LeaseOwner, list[Work]]
+    ) -> None:
+        services, leased, work = owner
+        leased.on_stored([self.done(item) for item in work[:-1]])
+        assert [item.state for item in services.queue.items()] == [ItemState.LEASED]
+        leased.on_stored([self.done(work[-1])])
+        assert services.queue.items() == []
+
+    def test_is_complete_when_a_part_of_it_has_failed(
+        self, owner: tuple[Services, _LeaseOwner, list[Work]]
+    ) -> None:
+        services, leased, work = owner
+        leased.on_stored([self.done(work[0], Status.FAILED), *map(self.done, work[1:])])
+        assert services.queue.items() == []
+
+    def test_fails_when_all_of_it_has_failed(self, owner: tuple[Services, _LeaseOwner, list[Work]]) -> None:
+        services, leased, work = owner
+        leased.start([GROUP])
+        leased.on_stored([self.done(item, Status.FAILED) for item in work])
+        (item,) = services.queue.items()
+        assert (item.id, item.state, item.attempts) == (GROUP, ItemState.DELAYED, 1)
+
+    def test_goes_back_when_a_part_of_it_is_left_to_others(
+        self, owner: tuple[Services, _LeaseOwner, list[Work]]
+    ) -> None:
+        services, leased, work = owner
+        leased.on_stored([self.done(item) for item in work[:2]])
+        assert leased.hand_back(work[2:]) == [item.id for item in work[2:]]
+        (item,) = services.queue.items()
+        assert (item.id, item.state, item.attempts) == (GROUP, ItemState.WAITING, 0)
+
+    def test_that_is_lost_takes_all_its_work_along(
+        self, owner: tuple[Services, _LeaseOwner, list[Work]]
+    ) -> None:
+        services, leased, work = owner
+        services.redis.delete(services.keys.queue_leased)
+        services.queue.enqueue([(GROUP, Lane.LOW)])  # it stands nowhere, so it is put in its lane again
+        other = services.queue.take(10, 30)
+        assert isinstance(other, Lease)
+        assert set(leased.lost_leases(work[:2])) == {item.id for item in work[:2]}
+        assert set(leased.lost_leases(work[2:])) == {item.id for item in work[2:]}
+
+    def test_that_a_stop_interrupts_goes_back(self, owner: tuple[Services, _LeaseOwner, list[Work]]) -> None:
+        services, leased, work = owner
+        leased.on_stored([self.done(item) for item in work[:2]])
+        leased.release()
+        (item,) = services.queue.items()
+        assert (item.id, item.state) == (GROUP, ItemState.WAITING)

@@ -186,3 +186,25 @@ def test_markets_have_snapshots_of_their_own_where_unified_ones_are_refused(make
         "/v3/snapshot/indices",
     }
     assert age_minutes(world, prices(world)["AAPL"]) < 17
+
+
+def test_with_extended_hours_a_stock_is_asked_for_from_four_to_eight(make_world: MakeWorld) -> None:
+    extended = {"symbol": "AAPL", "asset_type": "stocks", "extended_hours": True, **NO_BARS}
+    world = make_world(
+        plan="starter",
+        now_ms=new_york("2026-11-24T08:00:10"),
+        document={"priority_assets": [extended], "secondary_assets": []},
+    )
+    world.run_priority()
+    early = world.last_update("AAPL")
+    assert early is not None
+    assert (15 <= age_minutes(world, early) < 17, early["daily_open"]) == (True, None)
+    world.clock.at_ms = new_york("2026-11-24T19:00:10")
+    world.run_priority()
+    late = world.last_update("AAPL")
+    assert late is not None
+    assert 15 <= age_minutes(world, late) < 17
+    assert late["daily_close"] != late["last_price"]
+    with world.services() as services:
+        (health,) = collect(services).assets
+    assert (health.state.value, health.market, health.lag_seconds is not None) == ("fresh", "open", True)

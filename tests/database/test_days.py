@@ -6,16 +6,18 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 
+import msgspec
 import psycopg
 import pytest
 
 from assetbatch.config.tables import TableMapping, TableMappings
 from assetbatch.database import Store
+from assetbatch.domain.bar_sizes import BarSize
 from assetbatch.domain.models import Changes, DayBar, Price
 from assetbatch.errors import SchemaRefusedError
 from tests.schema import migrate
 
-from .conftest import Sql, wait_for_a_waiting_lock
+from .conftest import Sql, asset, wait_for_a_waiting_lock
 
 NOW_MS = 1_760_000_100_000
 MONDAY, TUESDAY = date(2025, 10, 6), date(2025, 10, 7)
@@ -165,18 +167,41 @@ class TestAPlatformsTable:
         empty.save(Changes(days={"EURUSD": [bar]}), NOW_MS)
         assert sql("SELECT xmin::text, t.* FROM market_data.ohlcv_1d t") == before
 
-    def test_whose_days_are_moments_is_refused_with_another_place(self, empty: Store, sql: Sql) -> None:
-        sql(
-            "CREATE SCHEMA market_data; CREATE TABLE market_data.ohlcv_1d (symbol_id bigint NOT NULL,"
-            " ts timestamptz NOT NULL, open float8, high float8, low float8, close float8, volume float8,"
-            " PRIMARY KEY (symbol_id, ts))"
-        )
+    MOMENTS = (
+        "CREATE SCHEMA market_data; CREATE TABLE market_data.ohlcv_1d (symbol_id bigint NOT NULL,"
+        " ts timestamptz NOT NULL, open float8, high float8, low float8, close float8, volume float8,"
+        " PRIMARY KEY (symbol_id, ts))"
+    )
+
+    def test_whose_days_are_moments_is_left_alone(self, empty: Store, sql: Sql) -> None:
+        sql(self.MOMENTS)
+        first = empty.initialise(TableMappings(), [asset("EURUSD")]).plan
+        assert first.warnings[-1].what == "market_data.ohlcv_1d"
+        assert "must be date" in first.warnings[-1].why
+        empty.save(Changes(days={"EURUSD": [day()]}), NOW_MS)
+        assert sql("SELECT count(*) FROM market_data.assetbatch_ohlcv_1d") == [(1,)]
+        assert sql("SELECT count(*) FROM market_data.ohlcv_1d") == [(0,)]
+
+    def test_that_was_left_alone_stays_so(self, empty: Store, sql: Sql) -> None:
+        sql(self.MOMENTS)
+        names = empty.initialise(TableMappings(), []).plan.names
+        again = empty.initialise(TableMappings(), []).plan
+        assert (again.names, again.additions, again.warnings) == (names, (), ())
+        sql("DROP TABLE market_data.ohlcv_1d")
+        assert empty.initialise(TableMappings(), []).plan.names == names
+
+    def test_that_is_named_and_does_not_fit_is_refused(self, empty: Store, sql: Sql) -> None:
+        sql(self.MOMENTS)
+        named = TableMappings(bars_1d=TableMapping(table="market_data.ohlcv_1d"))
         with pytest.raises(SchemaRefusedError, match=r"ohlcv_1d.ts is timestamp.* must be date") as caught:
-            migrate(empty)
+            empty.initialise(named, [])
         assert "set database.tables.bars_1d.table to another name" in caught.value.message
-        elsewhere = TableMappings(bars_1d=TableMapping(table="market_data.assetbatch_1d"))
-        empty.initialise(elsewhere, [])
-        assert sql("SELECT count(*) FROM market_data.assetbatch_1d") == [(0,)]
+
+    def test_does_not_hide_what_else_is_wrong(self, empty: Store, sql: Sql) -> None:
+        sql(self.MOMENTS)
+        sql("CREATE VIEW market_data.ohlcv_5m AS SELECT 1 AS symbol_id")
+        with pytest.raises(SchemaRefusedError, match="ohlcv_5m"):
+            migrate(empty)
 
     def test_of_minutes_is_adopted_too(self, empty: Store, sql: Sql) -> None:
         sql(
@@ -190,15 +215,21 @@ class TestAPlatformsTable:
         assert (names.bars_1m.columns["ts"], names.bars_1m.instrument) == ("bucket", "symbol")
         assert "vwap" not in names.bars_1m.columns
 
-    def test_of_minutes_that_are_called_five_is_refused(self, empty: Store, sql: Sql) -> None:
+    def test_of_minutes_that_are_called_five_is_refused_where_minutes_are_kept(
+        self, empty: Store, sql: Sql
+    ) -> None:
         sql(
             "CREATE SCHEMA market_data; CREATE TABLE market_data.ohlcv_1m (symbol text NOT NULL,"
             " ts timestamptz NOT NULL, interval text NOT NULL DEFAULT '5m', open float8 NOT NULL,"
             " high float8 NOT NULL, low float8 NOT NULL, close float8 NOT NULL, volume float8, vwap float8,"
             " trades bigint, PRIMARY KEY (symbol, ts))"
         )
+        kept = msgspec.structs.replace(asset("EURUSD"), bars=BarSize.ONE_MINUTE)
         with pytest.raises(SchemaRefusedError, match="would be 5m in bars of one minute"):
-            migrate(empty)
+            empty.initialise(TableMappings(), [kept])
+        names = empty.initialise(TableMappings(), [asset("EURUSD")]).plan.names
+        assert names is not None
+        assert names.bars_1m.place == "market_data.assetbatch_ohlcv_1m"
 
 
 def test_an_upgrade_grants_the_new_tables_to_whoever_may_write_bars(store: Store, sql: Sql) -> None:

@@ -48,7 +48,7 @@ def symbols(store: Store, rule: Rule = RULE) -> list[str]:
 
 
 def test_a_page_registers_what_is_new(store: Store, sql: Sql) -> None:
-    assert take(store, page("AAPL", "KIMpL")) == [PageTaken(2, (), (), 2)]
+    assert take(store, page("AAPL", "KIMpL")) == [PageTaken(2, (), (), 2, is_first=True)]
     assert store.members([RULE.key]) == {
         RULE.key: [Member("AAPL", "AAPL", "AAPL Inc."), Member("KIMpL", "KIMpL", "KIMpL Inc.")]
     }
@@ -58,7 +58,8 @@ def test_a_page_registers_what_is_new(store: Store, sql: Sql) -> None:
 def test_the_same_page_again_changes_nothing(store: Store, sql: Sql) -> None:
     take(store, page("AAPL"))
     before = sql("SELECT symbol_id, since FROM data_sources.assetbatch_members")
-    assert take(store, page("AAPL"), at_ms=NOW + DAY_MS)[0].new == 0
+    (taken,) = take(store, page("AAPL"), at_ms=NOW + DAY_MS)
+    assert (taken.new, taken.is_first) == (0, False)
     assert sql("SELECT symbol_id, since FROM data_sources.assetbatch_members") == before
 
 
@@ -105,6 +106,17 @@ def test_a_symbol_of_another_rule_s_member_is_left_out_and_told(store: Store) ->
     (taken,) = take(store, page("I:COMP", "I:NDX"), rule=indices)
     assert taken.clashes == (("COMP", "I:COMP", "COMP"),)
     assert symbols(store, indices) == ["NDX"]
+
+
+@pytest.mark.parametrize(("word", "is_taken"), [("metal", False), ("Equity", True), ("asset", True)])
+def test_a_row_of_another_class_is_left_alone(store: Store, sql: Sql, word: str, *, is_taken: bool) -> None:
+    """GOLD is a stock of the provider's, and gold on many platforms."""
+    sql("INSERT INTO trading.symbols (symbol, name, asset_type) VALUES ('GOLD', 'Gold', %s)", word)
+    (taken,) = take(store, page("AAPL", "GOLD"))
+    assert symbols(store) == (["AAPL", "GOLD"] if is_taken else ["AAPL"])
+    clash = ("GOLD", "GOLD", "an asset of the type 'metal'")
+    assert taken.clashes == (() if is_taken else (clash,))
+    assert sql("SELECT name, asset_type FROM trading.symbols WHERE symbol = 'GOLD'") == [("Gold", word)]
 
 
 def test_a_thousand_tickers_are_one_page(store: Store) -> None:

@@ -20,7 +20,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from assetbatch.domain.records import Command
 from assetbatch.domain.refusals import RefusalKind
-from assetbatch.health import Health, HealthStatus
+from assetbatch.health import Health, HealthStatus, Verification
 from assetbatch.views.prometheus import render, render_down
 from tests.conftest import REPOSITORY
 from tests.views.conftest import asset, broken, health
@@ -56,6 +56,8 @@ def expressions() -> dict[str, str]:
     return found
 
 
+VERIFIED = Verification(share=0.5)
+
 EVERY_COUNTER = {
     "cycles|run_priority|ok": 1,
     "calls|ok": 1,
@@ -69,7 +71,7 @@ EVERY_COUNTER = {
 def labels_of_metrics() -> dict[str, set[str]]:
     """The labels of every metric, by its name as a sample has it."""
     found: dict[str, set[str]] = {}
-    for document in (health([asset(0)]), broken(3)):
+    for document in (health([asset(0)], verification=VERIFIED), broken(3)):
         for family in text_string_to_metric_families(render(document, EVERY_COUNTER)):
             for sample in family.samples:
                 found.setdefault(sample.name, set()).update(sample.labels)
@@ -121,7 +123,7 @@ class TestDashboard:
         records = [{"record": f"panel_{n}", "expr": expression} for n, expression in enumerate(of_panels)]
         file = tmp_path / "panels.rules.yml"
         file.write_text(yaml.safe_dump({"groups": [{"name": "panels", "rules": records}]}))
-        document = health([asset(0)], alerts=broken(1).alerts)
+        document = health([asset(0)], alerts=broken(1).alerts, verification=VERIFIED)
         series = {
             respelt(name, spelling): values
             for name, values in samples(document, list(EVERY_COUNTER)).items()
@@ -188,6 +190,7 @@ class TestRules:
             status=HealthStatus.UNHEALTHY,
             jobs=[msgspec.structs.replace(job, last_started=START_OF_TESTS) for job in broken(1).jobs],
             queue={**broken(1).queue, "dead": 2},
+            verification=Verification(asked_again=["XAUUSD"]),
         )
         rising = ["calls|key", "calls|vendor_down", "calls|too_many_calls", "dropped"]
         expected = {rule["alert"] for rule in rules()}

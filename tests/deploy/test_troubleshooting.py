@@ -263,6 +263,12 @@ class TestOldData:
         said = status(world)
         shows(said, "your plan has no … snapshots; …")
 
+    def test_the_plan_has_only_some_indices(self, make_world: MakeWorld) -> None:
+        index = {"symbol": "SPX", "polygon_ticker": "I:SPX", "asset_type": "indices"}
+        world = make_world(plan="basic", document={"priority_assets": [index]})
+        start(world, "run-priority")
+        shows(status(world), "your plan has no bars of I:… by range; …")
+
     def test_the_window_is_used_up(self, make_world: MakeWorld) -> None:
         world = make_world(limit=2, window_seconds=2)
         said = start(world, "-v", "run-priority").stderr

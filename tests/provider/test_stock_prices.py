@@ -152,6 +152,10 @@ class TestTheDelay:
         answer = snapshot({"ticker": "AAPL", "timeframe": word, "last_trade": {**TRADE, "timeframe": word}})
         assert (set(answer.prices), answer.delayed) == ({"AAPL"}, {})
 
+    def test_of_a_currency_is_no_news_since_no_plan_delays_it(self) -> None:
+        trade = TRADE | {"timeframe": "DELAYED"}
+        assert snapshot({"ticker": "X:BTCUSD", "last_trade": trade}, asked="X:BTCUSD").delayed == {}
+
     def test_is_not_said_of_what_has_no_price(self) -> None:
         assert snapshot({"ticker": "AAPL", "timeframe": "DELAYED", "session": NO_SESSION}).delayed == {}
 

@@ -25,7 +25,7 @@ from assetbatch.commands.run_priority import run_priority
 from assetbatch.commands.run_queue import run_queue
 from assetbatch.config import load
 from assetbatch.domain.asset_classes import AssetType, Market
-from assetbatch.domain.market_hours import day_of, last_open, sessions, start_of_day
+from assetbatch.domain.market_hours import day_of, last_open, open_intervals, sessions, start_of_day
 from assetbatch.domain.queueing import LONGEST_CALL_SECONDS
 from assetbatch.domain.results import CycleResult
 from assetbatch.health import collect
@@ -45,7 +45,7 @@ from tests.world import KEY, PRIORITY, SetClock
 MINUTE, HOUR = 60_000, 3_600_000
 STOCKS: list[dict[str, Any]] = [
     {"symbol": "AAPL", "asset_type": "stocks", "priority": "LOW"},
-    {"symbol": "SPY", "asset_type": "stocks", "priority": "LOW"},
+    {"symbol": "SPY", "asset_type": "stocks", "priority": "LOW", "bars": "1m", "extended_hours": True},
     {"symbol": "NDX", "polygon_ticker": "I:NDX", "asset_type": "indices", "priority": "LOW"},
     *(
         {"symbol": symbol, "asset_type": "stocks", "priority": "LOW", "bars": "none"}
@@ -139,6 +139,27 @@ class Month:
             result: CycleResult = command(self.services, deadline, Progress())  # type: ignore[operator]
         self.failures += [f"{self.clock.at_ms} {asset.detail}" for asset in result.failed]
         return result
+
+    def stored(self, symbol: str, span: Span) -> list[tuple[float, ...]]:
+        """The bars of five minutes that are stored of the days that can be seen."""
+        return self.rows(
+            "SELECT (extract(epoch FROM b.ts) * 1000)::int8, b.open, b.high, b.low, b.close"
+            " FROM market_data.ohlcv_5m b JOIN trading.symbols s ON s.id = b.symbol_id"
+            f" WHERE s.symbol = '{symbol}' AND b.ts >= to_timestamp({start_of_day(span.first) / 1000})"
+            " ORDER BY 1"
+        )
+
+    def truth(self, symbol: str, span: Span) -> list[tuple[float, ...]]:
+        """The bars that the provider has of the hours that the asset follows."""
+        asset = self.services.config.assets_by_symbol[symbol]
+        start_ms, end_ms = start_of_day(span.first), start_of_day(span.last)
+        bars = self.provider.bars(asset.polygon_ticker, start_ms, end_ms - 1).bars
+        hours = open_intervals(asset.market, start_ms, end_ms)
+        return [
+            (bar.t_ms, bar.open, bar.high, bar.low, bar.close)
+            for bar in bars
+            if any(opens_ms <= bar.t_ms < closes_ms for opens_ms, closes_ms in hours)
+        ]
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
         with psycopg.connect(self.database_url) as connection:
@@ -256,6 +277,8 @@ def test_everything_is_fresh_after_midnight_and_a_closed_day_costs_nothing(
         of_stocks = [call for call in lived(world, span) if call.is_of_stocks]
         prices = world.rows("SELECT count(*), count(metadata->'last_update') FROM trading.symbols")
         last_days = world.rows("SELECT max(day) FROM market_data.ohlcv_1d GROUP BY symbol_id")
+        for symbol in ("AAPL", "SPY", "NDX"):
+            assert world.stored(symbol, span) == world.truth(symbol, span), symbol
     ((assets, priced),) = prices
     assert assets == priced > 30
     last_session = day_of(last_open(Market.STOCK, start_of_day(span.last)) - 1)

@@ -10,7 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assetbatch.commands.backfill import BackfillPlan, interleaved, plan_backfill
+from assetbatch.commands.backfill import (
+    BackfillPlan,
+    BackfillReport,
+    SymbolBackfill,
+    interleaved,
+    plan_backfill,
+)
 from assetbatch.domain.asset_classes import AssetType
 from assetbatch.domain.assets import Asset
 from assetbatch.domain.coverage import record
@@ -18,8 +24,10 @@ from assetbatch.domain.entitlements import Entitlements, Restriction
 from assetbatch.domain.forecast import Forecast, estimate
 from assetbatch.domain.market_hours import start_of_day
 from assetbatch.domain.models import CoveredInterval, IntervalFault, IntervalState, StoredAsset
+from assetbatch.domain.ranges import calls_saved
 from assetbatch.domain.units import DAY_MS, HOUR_MS
 from assetbatch.domain.work import Work, WorkKind
+from assetbatch.views.terminal.backfill import plan_lines
 
 MINUTE = 60_000
 NOW = 1_800_000_000_000
@@ -37,6 +45,10 @@ def forecast(
         call_seconds=call_seconds,
         now_ms=NOW,
     )
+
+
+def told_of(symbols: list[SymbolBackfill]) -> BackfillReport:
+    return BackfillReport(symbols=symbols, queued=0, waiting_for_room=0, forecast=forecast(0))
 
 
 class TestForecast:
@@ -122,6 +134,20 @@ class TestAPlan:
         ]
         assert plan.intervals == {"BTCUSD": [CoveredInterval(*self.WANTED, IntervalState.REQUESTED)]}
         assert plan.symbols[0].complete == 0.0
+
+    def test_of_what_the_plan_refuses_wants_it_all_and_expects_no_call(self) -> None:
+        known = Entitlements(end_of_day=True)
+        known.refused(Restriction.BARS, AssetType.CRYPTO, "no", self.NOW, ticker="X:BTCUSD")
+        plan = self.plan([self.WANTED], known=known)
+        (report,) = plan.symbols
+        assert report.refused
+        assert list(plan_lines(told_of([report]))) == [
+            "BTCUSD: 0.0 % is there; your plan has no bars of it now"
+        ]
+        ids = [item.id for item in plan.work]
+        assert len(ids) == 1
+        for told, saved in ((known, 1), (Entitlements(end_of_day=True), 0)):
+            assert calls_saved(ids, [self.BTC], {}, told, {}, self.NOW) == saved
 
     def test_takes_bars_that_others_have_stored_for_complete(self) -> None:
         plan = self.plan([])

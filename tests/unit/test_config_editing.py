@@ -136,6 +136,16 @@ class TestAssets:
         after = keep_assets(built_in_config().decode(), "secondary_assets", [])
         assert yaml.safe_load(after)["secondary_assets"] is None
 
+    def test_that_are_not_kept_leave_the_rules(self) -> None:
+        text = "secondary_assets:\n  - {symbol: EURUSD}\n  - {every: crypto, quote: [USD, EUR]}\n"
+        after = keep_assets(text, "secondary_assets", [])
+        assert yaml.safe_load(after)["secondary_assets"] == [{"every": "crypto", "quote": ["USD", "EUR"]}]
+
+    def test_are_added_behind_a_rule(self) -> None:
+        text = "secondary_assets:\n  - {every: crypto}\n"
+        after = add_assets(text, "secondary_assets", [{"symbol": "EURUSD"}])
+        assert yaml.safe_load(after)["secondary_assets"] == [{"every": "crypto"}, {"symbol": "EURUSD"}]
+
     def test_in_one_line_are_read_as_they_are(self) -> None:
         asset = {"symbol": "yes", "name": "a, b: {c}", "priority": 2}
         assert yaml.safe_load(flow(asset)) == asset

@@ -342,8 +342,6 @@ def test_symbols_and_tickers_are_unique_over_both_lists(tmp_path: Path) -> None:
         ("GOLD", "", f"the symbol 'GOLD' is no pair of known names: {{}} {PREFIXED}"),
         ("BTC/USDT", "", f"the symbol 'BTC/USDT' is no pair of known names: {{}} {PREFIXED}"),
         ("EURUSD", "crypto", "the symbol 'EURUSD' is no crypto pair of known names: {} X:BTCUSD"),
-        ("brk-b", "stocks", "the symbol 'brk-b' is no ticker of stocks: {} AAPL"),
-        ("^NDX", "indices", "the symbol is no ticker of indices: {} I:NDX"),
         ("BTCUSD", "forex", "the symbol 'BTCUSD' is no forex pair of known names: {} C:EURUSD"),
         ("M4rkZk3vP9sQ1xT7", "", f"the symbol is no pair of known names: {{}} {PREFIXED}"),
     ],
@@ -353,6 +351,27 @@ def test_a_symbol_from_which_no_ticker_follows_wants_one(
 ) -> None:
     text = "secondary_assets:\n" + one_asset(symbol=symbol, polygon_ticker="", asset_type=asset_type)
     wanted = "write the provider's name with its prefix, such as"
+    assert mistakes(tmp_path, text) == [
+        f"config.yml: secondary_assets[0].polygon_ticker: missing, and {told.format(wanted)} (line 2)"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("symbol", "asset_type", "told"),
+    [
+        ("brk-b", "stocks", "the symbol 'brk-b' is no ticker of stocks: {} BRK.B"),
+        ("BRK/B", "stocks", "the symbol 'BRK/B' is no ticker of stocks: {} BRK.B"),
+        ("tsla", "stocks", "the symbol 'tsla' is no ticker of stocks: {} TSLA"),
+        ("C:TSLA", "stocks", "the symbol 'C:TSLA' is no ticker of stocks: {} AAPL"),
+        ("^NDX", "indices", "the symbol is no ticker of indices: {} I:NDX"),
+        ("M4rkZk3vP9sQ-xT7", "stocks", "the symbol is no ticker of stocks: {} AAPL"),
+    ],
+)
+def test_a_symbol_that_is_no_ticker_of_its_type_is_told_with_the_nearest_one(
+    tmp_path: Path, symbol: str, asset_type: str, told: str
+) -> None:
+    text = "secondary_assets:\n" + one_asset(symbol=f"'{symbol}'", polygon_ticker="", asset_type=asset_type)
+    wanted = "write the provider's name, such as"
     assert mistakes(tmp_path, text) == [
         f"config.yml: secondary_assets[0].polygon_ticker: missing, and {told.format(wanted)} (line 2)"
     ]

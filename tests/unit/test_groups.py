@@ -17,6 +17,7 @@ from assetbatch.domain.queueing import Lane
 from assetbatch.domain.status import Status
 from assetbatch.domain.units import HOUR_MS
 from assetbatch.domain.work import Work, parse_work_id
+from assetbatch.views.terminal.dead import work_in_words
 
 TUESDAY_MIDNIGHT = to_ms(datetime(2026, 11, 17, 5, 0, tzinfo=UTC))  # New York's
 MONDAY_CLOSE = to_ms(datetime(2026, 11, 16, 21, 0, tzinfo=UTC))
@@ -61,6 +62,11 @@ def test_an_id_can_be_read_again() -> None:
 @pytest.mark.parametrize("text", ["A", "members:", "members:metals:LOW", "members:stocks:low", "price:A"])
 def test_no_other_id_is_read(text: str) -> None:
     assert parse_group(text) is None
+
+
+def test_an_id_is_told_in_words_and_has_no_symbol() -> None:
+    assert work_in_words(STOCKS.id) == "prices of stocks, the LOW members of rules"
+    assert parse_work_id(STOCKS.id).symbol == ""
 
 
 def test_a_symbol_that_looks_like_a_group_has_an_id_of_its_own() -> None:

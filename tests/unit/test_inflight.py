@@ -14,10 +14,10 @@ from assetbatch.domain.asset_classes import AssetType
 from assetbatch.domain.assets import Asset
 from assetbatch.domain.bar_sizes import BarSize
 from assetbatch.domain.calls import BarsCall, GroupedDayCall, SnapshotCall
-from assetbatch.domain.pages import PAGE_MS
+from assetbatch.domain.pages import PAGE_MS, PageKind
 from assetbatch.domain.queueing import CallLimit
 from assetbatch.domain.refusals import RefusalKind
-from assetbatch.domain.work import Work
+from assetbatch.domain.work import Work, WorkKind
 from assetbatch.provider.refusals import Refusal
 from assetbatch.refresh.batch import MAX_UNSAVED_BARS, Request
 from assetbatch.refresh.inflight import MAX_IN_FLIGHT, InFlight, calls_at_once, has_room, may_start, shapes
@@ -57,6 +57,20 @@ class TestMayStart:
 
     def test_any_number_of_what_was_answered(self) -> None:
         assert may_start(FOREX_BARS, shapes(FOREX_BARS), [FOREX_BARS, FOREX_BARS])
+
+    def test_not_beside_the_first_page_of_the_past_of_its_market(self) -> None:
+        page = Work(EURUSD.asset, WorkKind.HISTORY, date(2026, 1, 5), date(2026, 2, 6))
+        other = Work(
+            Asset(symbol="GBPUSD", polygon_ticker="C:GBPUSD", asset_type=AssetType.FOREX),
+            WorkKind.HISTORY,
+            date(2026, 1, 5),
+            date(2026, 2, 6),
+        )
+        first, second = BarsCall((page,), 0, 1, PageKind.TRIED), BarsCall((other,), 0, 1)
+        latest = shapes(FOREX_BARS)
+        assert not may_start(second, latest, [first])
+        assert may_start(FOREX_BARS, latest, [first])
+        assert may_start(second, latest | shapes(first), [first])
 
     def test_not_where_a_part_of_it_is_out_for_the_first_time(self) -> None:
         of_forex = shapes(SnapshotCall((EURUSD,)))

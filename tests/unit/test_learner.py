@@ -7,7 +7,6 @@ from datetime import datetime
 from typing import Any, cast
 from zoneinfo import ZoneInfo
 
-import msgspec
 import pytest
 
 from assetbatch.domain.asset_classes import AssetType
@@ -241,12 +240,6 @@ class TestWhatIsSeen:
         taught.learner.saw_prices(SnapshotCall((Work(AAPL), Work(MSFT), Work(NDX))), said, NOW)
         assert taught.known.delay_ms(AssetType.STOCKS, NOW) == 15 * 60_000
         assert taught.known.delay_ms(AssetType.INDICES, NOW) == 0
-
-    def test_of_prices_of_currencies_is_delayed_by_its_age_alone(self) -> None:
-        taught = Taught()
-        said = msgspec.structs.replace(self.prices(BTCUSD=NOW - HOUR_MS), delayed={"X:BTCUSD": False})
-        taught.learner.saw_prices(SNAPSHOT, said, NOW)
-        assert taught.known.delay_ms(CRYPTO, NOW) == 15 * 60_000
 
     def test_from_the_future_counts_for_nothing(self) -> None:
         taught = Taught()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 from hypothesis import given
@@ -24,7 +24,9 @@ from assetbatch.domain.listings import (
     after_changes,
     after_details,
     after_not_found,
+    is_anothers,
     is_silent,
+    last_trade_day,
     sessions_between,
     wants_listing,
 )
@@ -80,6 +82,19 @@ class TestAnAnswer:
         details = Details(is_active=False, delisted=date(2020, 1, 2))
         assert after_details(LISTED, details, date(2026, 11, 10), NOW).state is ListingState.LISTED
 
+    @pytest.mark.parametrize(("traded", "is_listed"), [(date(2020, 1, 3), False), (date(2020, 1, 4), True)])
+    def test_that_it_is_delisted_allows_for_the_day_after(self, traded: date, is_listed: bool) -> None:
+        """The provider's day may be the last with a trade, or the first without."""
+        details = Details(is_active=False, delisted=date(2020, 1, 2))
+        after = after_details(LISTED, details, traded, NOW)
+        assert (after.state is ListingState.LISTED) is is_listed
+
+    @pytest.mark.parametrize(("days", "is_believed"), [(1, True), (2, False)])
+    def test_of_tomorrow_is_believed(self, days: int, is_believed: bool) -> None:
+        """The provider's day may have begun earlier than New York's."""
+        details = Details(list_date=date(2026, 11, 18) + timedelta(days=days))
+        assert (after_details(None, details, None, NOW).first_day is not None) is is_believed
+
     def test_of_its_changes_says_since_when_the_ticker_is_its_own(self) -> None:
         """META was a fund's before 2022-06-09, and its company is listed since 2012."""
         assert after_changes(LISTED, "META", CHANGES, None, NOW).first_day == date(2022, 6, 9)
@@ -109,6 +124,15 @@ class TestAnAnswer:
         after = after_changes(UNLISTED, "META", changes, date(2026, 11, 10), NOW)
         assert (after.state, after.until) == (ListingState.DELISTED, date(2026, 11, 10))
 
+    @pytest.mark.parametrize(
+        ("before", "now", "is_another"),
+        [("BBG1", "BBG2", True), ("BBG1", "BBG1", False), ("", "BBG2", False), ("BBG1", "", False)],
+    )
+    def test_may_name_another_company(self, before: str, now: str, is_another: bool) -> None:
+        known = structs.replace(LISTED, figi=before)
+        assert is_anothers(known, Details(figi=now)) is is_another
+        assert not is_anothers(None, Details(figi=now))
+
     def test_that_it_is_not_found_keeps_what_is_known(self) -> None:
         after = after_not_found(LISTED, NOW)
         assert (after.state, after.first_day) == (ListingState.UNLISTED, date(2012, 5, 18))
@@ -118,7 +142,33 @@ class TestAnAnswer:
         assert json.decode(json.encode(after), type=Listing) == after
 
 
+def test_a_delisted_ticker_without_a_day_has_no_end() -> None:
+    assert Listing(state=ListingState.DELISTED, asked_ms=NOW).to_ms == END_OF_TIME_MS
+
+
+@pytest.mark.parametrize(
+    ("as_of", "day"),
+    [
+        (datetime(2026, 11, 10, 21, tzinfo=UTC), date(2026, 11, 10)),  # the close
+        (datetime(2026, 11, 11, 5, tzinfo=UTC), date(2026, 11, 10)),  # the end of the day
+        (datetime(2026, 11, 11, 14, 30, 5, tzinfo=UTC), date(2026, 11, 11)),  # just after the open
+    ],
+)
+def test_the_last_trade_is_of_the_day_of_its_session(as_of: datetime, day: date) -> None:
+    assert last_trade_day(Market.STOCK, stored(as_of_ms=to_ms(as_of))) == day
+
+
+def test_without_a_trade_there_is_no_day() -> None:
+    assert last_trade_day(Market.STOCK, stored(as_of_ms=None)) is None
+    assert last_trade_day(Market.STOCK, None) is None
+
+
 class TestSessions:
+    def test_begin_after_the_day_of_a_price_that_is_as_of_its_end(self) -> None:
+        midnight = start_of_day(date(2026, 11, 11))
+        assert sessions_between(Market.STOCK, midnight, NOW) == 5
+        assert sessions_between(Market.STOCK, midnight + 1, NOW) == 4
+
     def test_are_counted_over_weekends(self) -> None:
         assert sessions_between(Market.STOCK, CLOSE, NOW) == 5  # Wednesday to Tuesday
 
@@ -169,6 +219,9 @@ class TestTheQuestion:
     def test_is_asked_for_every_stock_that_falls_silent(self) -> None:
         assert self.wants(None, WITHOUT_BARS)
         assert self.wants(structs.replace(LISTED, asked_ms=CLOSE - DAY_MS))
+
+    def test_pauses_for_a_month_or_a_week(self) -> None:
+        assert (THIN_MS, UNLISTED_MS) == (30 * DAY_MS, 7 * DAY_MS)
 
     def test_is_asked_again_after_a_month_for_one_that_stays_silent(self) -> None:
         quiet = stored(as_of_ms=CLOSE - 60 * DAY_MS, listing=structs.replace(LISTED, asked_ms=NOW - THIN_MS))

@@ -302,6 +302,23 @@ def test_a_quarter_of_the_calls_is_saved_where_the_provider_counts_what_it_has(a
     assert max(backfill.lengths) > 45
 
 
+def test_pages_leave_out_what_calls_in_flight_will_bring() -> None:
+    span = days_span(date(2026, 6, 1), date(2026, 10, 30))
+    known = nothing_known()
+    backfill = Backfill(Vendor(Counting.STORED), [EURUSD], known)
+    plan = plan_backfill([EURUSD], backfill.stored, {"EURUSD": [span]}, known, {"EURUSD": span}, NOW)
+    backfill.note("EURUSD", plan.intervals["EURUSD"])
+    first, *_ = choose_calls(plan.work, backfill.stored, known, NOW)
+    assert isinstance(first, BarsCall)
+    beside = choose_calls(plan.work, backfill.stored, known, NOW, in_flight=[first])
+    assert not [
+        one
+        for one in beside
+        if isinstance(one, BarsCall) and one.start_ms <= first.end_ms and first.start_ms <= one.end_ms
+    ]
+    assert beside
+
+
 def test_a_coin_that_is_traded_seldom_takes_a_fraction_of_the_calls() -> None:
     vendor = Vendor(Counting.STORED, thin={"ZZUSD": 12})
     _, calls, with_34_days = both(vendor, [ZZUSD], TWO_YEARS, LAST)

@@ -18,7 +18,7 @@ NOW = 1_764_500_000_000
 
 def of(members: int | None = 12_500, days: int = 0, known: Entitlements = FREE, **rule: Any) -> Outlook:
     options = {"every": AssetType.STOCKS, "bars": BarSize.NONE, **rule}
-    return outlook(Rule(**options), members, days, known, FIVE_A_MINUTE, NOW)
+    return outlook(Rule(**options), members, days, known, FIVE_A_MINUTE, 1000, NOW)
 
 
 def test_one_call_a_day_keeps_a_whole_market_on_the_free_plan() -> None:
@@ -38,7 +38,9 @@ def test_snapshots_bring_250_members_each() -> None:
 
 
 def test_bars_take_a_call_for_each_member_on_the_free_plan() -> None:
-    assert of(bars=BarSize.FIVE_MINUTES).price_calls == 12_500
+    found = of(bars=BarSize.FIVE_MINUTES)
+    assert found.price_calls == 12_500
+    assert found.words.endswith("(hint: queue.max_size is 1,000, too few for their prices)")
 
 
 def test_before_the_first_look_the_number_is_an_estimate() -> None:

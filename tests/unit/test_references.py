@@ -23,7 +23,11 @@ LISTING = Reference(ReferenceKind.LISTING, "BRK.B")
 PAGE = Reference(ReferenceKind.TICKERS, "us:XNYS+XNAS:after:KIMpL")
 
 
-@pytest.mark.parametrize("reference", [HOLIDAYS, LISTING, PAGE])
+FORMER = Reference(ReferenceKind.FORMER, "A@B@2025-04-11")
+RENAMES = Reference(ReferenceKind.RENAMES, "META@BBG000MM2P62")
+
+
+@pytest.mark.parametrize("reference", [HOLIDAYS, LISTING, PAGE, FORMER, RENAMES])
 def test_an_id_means_the_same_reference(reference: Reference) -> None:
     assert parse_reference(reference.id) == reference
 
@@ -33,8 +37,10 @@ def test_an_id_of_a_later_version_is_read_as_reference_data_of_no_known_kind() -
     assert parse_work_id("reference:dividends:AAPL") == WorkId("", WorkKind.REFERENCE)
 
 
-def test_only_a_listing_is_about_a_symbol() -> None:
+def test_a_listing_is_about_a_symbol() -> None:
     assert parse_work_id(LISTING.id) == WorkId("BRK.B", WorkKind.REFERENCE)
+    assert (FORMER.symbol, FORMER.about) == ("A@B", "2025-04-11")
+    assert (RENAMES.symbol, RENAMES.about) == ("META", "BBG000MM2P62")
     assert parse_work_id(PAGE.id) == parse_work_id(HOLIDAYS.id) == WorkId("", WorkKind.REFERENCE)
 
 
@@ -52,6 +58,22 @@ def test_it_is_due_again_after_a_pause_that_follows_from_what_came(
     asked = Asked(NOW, outcome)
     assert not is_due(asked, 30 * DAY_MS, NOW + pause_ms - 1)
     assert is_due(asked, 30 * DAY_MS, NOW + pause_ms)
+
+
+def test_people_read_what_is_asked_for() -> None:
+    found = [one.words for one in (HOLIDAYS, LISTING, FORMER, RENAMES)]
+    assert found == ["holidays", "listing of BRK.B", "former of A@B", "renames of META"]
+
+
+def test_a_refusal_is_believed_for_a_week_and_a_failure_for_an_hour() -> None:
+    assert (REFUSED_MS, FAILED_MS) == (7 * DAY_MS, 60 * MINUTE_MS)
+    refused, failed = Asked(NOW, AskOutcome.REFUSED), Asked(NOW, AskOutcome.FAILED)
+    assert refused.is_refused(NOW + REFUSED_MS - 1)
+    assert not refused.is_refused(NOW + REFUSED_MS)
+    assert failed.is_failed(NOW + FAILED_MS - 1)
+    assert not failed.is_failed(NOW + FAILED_MS)
+    assert not failed.is_refused(NOW)
+    assert not refused.is_failed(NOW)
 
 
 def test_what_was_never_asked_for_is_due() -> None:

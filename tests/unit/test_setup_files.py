@@ -198,11 +198,19 @@ class TestSymbols:
         assert split_symbol(text) == {"symbol": text}
 
     def test_may_bring_their_ticker(self) -> None:
+        assert split_symbol("AAPL=stocks") == {"symbol": "AAPL", "asset_type": "stocks"}
+        assert split_symbol("NDX=indices") == {"symbol": "NDX", "asset_type": "indices"}
+        assert split_symbol("NASDAQ=I:COMP") == {"symbol": "NASDAQ", "polygon_ticker": "I:COMP"}
         assert split_symbol("GOLD=X=C:XAUUSD") == {"symbol": "GOLD=X", "polygon_ticker": "C:XAUUSD"}
 
     def test_of_no_known_pair_say_how_to_name_the_ticker(self) -> None:
         with pytest.raises(ConfigError, match="GOLD=C:XAUUSD"):
             split_symbol("GOLD")
+
+    @pytest.mark.parametrize("text", ["AAPL", "aapl=stocks", "BTCUSD=forex", "EURUSD=bonds"])
+    def test_a_stock_needs_its_type_and_a_type_its_symbol(self, text: str) -> None:
+        with pytest.raises(ConfigError, match="AAPL=stocks"):
+            split_symbol(text)
 
     def test_all_are_those_of_the_shipped_file(self) -> None:
         answers, _ = answers_of(Given(assets="all"), {}, Path("/"))

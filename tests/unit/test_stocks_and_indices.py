@@ -16,7 +16,7 @@ from assetbatch.domain.calls import BarsCall, GroupedDayCall, PreviousDayCall, S
 from assetbatch.domain.due import assess
 from assetbatch.domain.entitlements import Entitlements, Restriction, restriction_in_words
 from assetbatch.domain.market_hours import new_york_zone, to_ms
-from assetbatch.domain.models import Bar, CoveredInterval, DayBar, IntervalState, StoredAsset
+from assetbatch.domain.models import Bar, CoveredInterval, DayBar, IntervalState, Price, StoredAsset
 from assetbatch.domain.reasons import Reason
 from assetbatch.domain.refusals import RefusalKind
 from assetbatch.domain.status import Status
@@ -202,31 +202,41 @@ class TestADayOfAllStocks:
         GroupedDayEndpoint().observe(self.CALL, answer, now_ms, learner, cast("Reporter", told))
 
     def answer(self, **days: DayBar) -> PricesAnswer:
-        return PricesAnswer(prices={}, errors={}, empty=frozenset(), refused=Counter(), days=days)
+        prices: dict[str, Price] = {
+            ticker: Price(symbol=ticker, last_price=1.0, as_of_ms=MONDAYS_CLOSE)
+            for ticker in ("AAPL", "SPY")
+            if ticker in days
+        }
+        return PricesAnswer(prices=prices, errors={}, empty=frozenset(), refused=Counter(), days=days)
 
     def test_leaves_a_stock_that_was_not_traded_alone_until_the_next_day(
         self, known: Entitlements, told: Recorder
     ) -> None:
         stored = at(new_york("2026-11-13T16:00"), self.NOW + 100)
         assert assess(Work(AAPL), stored, known, self.NOW + HOUR_MS).due
-        self.observe(known, told, self.answer(OTHER=self.BAR))
+        self.observe(known, told, self.answer(SPY=self.BAR))
         for hours in (1, 5, 23):
             verdict = assess(Work(AAPL), stored, known, self.NOW + hours * HOUR_MS)
             assert (verdict.due, verdict.why.reason) == (False, Reason.NOT_TRADED)
         assert assess(Work(AAPL), stored, known, self.NOW + DAY_MS).due
 
+    def test_that_lacks_most_stocks_may_not_be_whole(self, known: Entitlements, told: Recorder) -> None:
+        stored = at(new_york("2026-11-13T16:00"), self.NOW + 100)
+        self.observe(known, told, self.answer(OTHER=self.BAR))
+        assert assess(Work(AAPL), stored, known, self.NOW + HOUR_MS).due
+
     def test_says_nothing_of_a_stock_that_was_refreshed_before_it(
         self, known: Entitlements, told: Recorder
     ) -> None:
         stored = at(new_york("2026-11-13T16:00"), self.NOW - 1)
-        self.observe(known, told, self.answer(OTHER=self.BAR))
+        self.observe(known, told, self.answer(SPY=self.BAR))
         assert assess(Work(AAPL), stored, known, self.NOW + HOUR_MS).due
         assert assess(Work(AAPL), None, known, self.NOW + HOUR_MS).due
 
     def test_leaves_a_stock_without_any_price_alone_until_the_next_day(
         self, known: Entitlements, told: Recorder
     ) -> None:
-        self.observe(known, told, self.answer(OTHER=self.BAR))
+        self.observe(known, told, self.answer(SPY=self.BAR))
         stored = StoredAsset(symbol="AAPL", sync_status=Status.NO_DATA, status_at_ms=self.NOW + 100)
         verdict = assess(Work(AAPL), stored, known, self.NOW + 10 * HOUR_MS)
         assert (verdict.due, verdict.paused, verdict.why.reason) == (False, True, Reason.NOT_TRADED)
@@ -253,7 +263,7 @@ class TestADayOfAllStocks:
         assert known.last_day_end_ms(STOCKS, self.NOW) == TUESDAY
 
     def test_is_remembered_beside_what_else_was_seen(self, known: Entitlements, told: Recorder) -> None:
-        self.observe(known, told, self.answer(OTHER=self.BAR))
+        self.observe(known, told, self.answer(SPY=self.BAR))
         known.saw(STOCKS, MONDAYS_CLOSE, self.NOW + HOUR_MS, market_open=False)
         assert known.whole_day_at_ms(STOCKS, MONDAYS_CLOSE) == self.NOW
         assert known.whole_day_at_ms(STOCKS, TUESDAY + 1) is None

@@ -121,8 +121,13 @@ def test_assets_of_several_products_stand_by_product_within_their_class() -> Non
     ]
     document = health([asset(2), asset(11, symbol="EURUSD"), *stocks, asset(14, asset_type="indices")])
     lines = shown(document, 140)
-    heads = [line for line in lines if line.startswith(("CRITICAL", "LOW"))]
-    assert heads == ["CRITICAL currencies", "LOW currencies", "LOW stocks", "LOW indices"]
+    heads = [line.split() for line in lines if line.startswith(("CRITICAL", "LOW"))]
+    assert heads == [
+        ["CRITICAL", "currencies"],
+        ["LOW", "currencies"],
+        ["LOW", "stocks"],
+        ["LOW", "indices"],
+    ]
     assert "4 of 5 assets fresh (currencies 2 of 2, stocks 1 of 2, indices 1 of 1)" in " ".join(lines[:2])
 
 

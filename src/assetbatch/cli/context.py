@@ -45,6 +45,8 @@ def reported(
 ) -> Iterator[Options]:
     """Set up the log. Turn an AssetbatchError into its lines on stderr and its exit code.
 
+    With `--json` a program reads one document on stdout, also of a command that an error has ended.
+
     `notices` holds back what earlier starts have reported. `opens_log` is False where `--log-file` names the
     log of later starts, whose folder need not be there yet.
     """
@@ -66,6 +68,8 @@ def reported(
             log.error("%s", line)
         for line in notices.proved(error) if notices else ():
             log.log(NOTICE, "%s", line)
+        if context.params.get("json"):
+            print_json(error.document or {"error": error.message, "hint": error.hint})
         raise typer.Exit(error.exit_code) from None
 
 

@@ -110,7 +110,7 @@ def export(
         if output == "-" and form is not ExportFormat.CSV:
             raise ConfigError("only csv goes to stdout", hint="name a file, or leave out --format")
         with Deadline(SECONDS) as deadline, services_for(options, config, deadline) as services:
-            wanted = Wanted(chosen(services, symbols or ()), size, form, start_ms, end_ms)
+            wanted = Wanted(chosen(services, symbols or (), size), size, form, start_ms, end_ms)
             # On a terminal, the bars themselves are seen with `-o -`.
             shows = options.verbosity >= 0 and not (output == "-" and _is_terminal(sys.stdout))
             done = _export(services, wanted, output, deadline, shows=shows)

@@ -145,8 +145,6 @@ def _cycle(
         except AssetbatchError as error:
             if deadline.stopped:
                 error.exit_code = 128 + deadline.stopped
-            if json and error.cycle is not None:
-                print_json(error.cycle)
             ping.ended(error.exit_code, str(error))
             raise
         code = 128 + deadline.stopped if deadline.stopped else result.exit_code

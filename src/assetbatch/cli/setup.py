@@ -86,7 +86,8 @@ PriorityAssets = Annotated[
 Assets = Annotated[
     str | None,
     typer.Option(
-        help="Symbols of more assets: 'GBPUSD ETHUSD', GOLD=C:XAUUSD, or all that config generate shows."
+        help="Symbols of more assets: 'GBPUSD ETHUSD', GOLD=C:XAUUSD, AAPL=stocks, or all that config "
+        "generate shows."
     ),
 ]
 ScheduleBy = Annotated[

@@ -89,7 +89,7 @@ def _show(
 ) -> None:
     from assetbatch import files
     from assetbatch.deadline import Deadline
-    from assetbatch.health import encode
+    from assetbatch.health import encode, unreachable
     from assetbatch.monitoring import snapshot
 
     series: dict[str, Series] = {}
@@ -103,6 +103,7 @@ def _show(
                 files.publish(html, "".join(page))
             if prometheus:
                 files.publish(prometheus, snapshot.metrics_text_down())
+            error.document = unreachable(error)
             raise
         if html:
             page = snapshot.page(services, health, interval_seconds=interval_seconds)

@@ -11,6 +11,7 @@ import typer
 from assetbatch.cli.completion import complete_symbol
 from assetbatch.cli.context import load_config, print_json, print_text, reported, services_for
 from assetbatch.cli.days import DAY, check_days, parse_day
+from assetbatch.errors import AssetbatchError
 
 SECONDS = 55.0
 
@@ -65,6 +66,7 @@ def verify(
     by itself with calls that nobody needs.
     """
     from assetbatch.commands.result import new_result
+    from assetbatch.commands.verify import VerifyReport
     from assetbatch.commands.verify import verify as command
     from assetbatch.deadline import Deadline
     from assetbatch.domain.records import Command
@@ -74,18 +76,23 @@ def verify(
     with reported(context) as options:
         config = load_config(options)
         first, last = _days(since, until)
-        with Deadline(max_seconds) as deadline, services_for(options, config, deadline) as services:
-            report = command(
-                services,
-                deadline,
-                Progress(),
-                new_result(services, Command.RUN_QUEUE),
-                list(dict.fromkeys(symbols or ())),
-                first,
-                last,
-                max_calls=max_calls,
-                dry_run=dry_run,
-            )
+        try:
+            with Deadline(max_seconds) as deadline, services_for(options, config, deadline) as services:
+                report = command(
+                    services,
+                    deadline,
+                    Progress(),
+                    new_result(services, Command.RUN_QUEUE),
+                    list(dict.fromkeys(symbols or ())),
+                    first,
+                    last,
+                    max_calls=max_calls,
+                    dry_run=dry_run,
+                )
+        except AssetbatchError as error:
+            if isinstance(error.document, VerifyReport):
+                error.document = view.document(error.document)
+            raise
         if json:
             print_json(view.document(report))
         else:

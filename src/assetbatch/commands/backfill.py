@@ -64,7 +64,8 @@ class SymbolBackfill(msgspec.Struct, frozen=True, kw_only=True):
     `pages` are to be asked for, each as long as is known to come whole; `new_pages` is how many of them no
     backfill has requested before. `complete` is the share of the wanted time that is stored or known to be
     empty. Before `too_old_before_ms` the plan shows nothing. `doubtful_pages` lie before what the tier is
-    expected to show: the first of them that is refused ends them all.
+    expected to show: the first of them that is refused ends them all. Of one that is `refused` the plan has
+    no bars now: its pages wait until it has some.
     """
 
     symbol: str
@@ -73,6 +74,7 @@ class SymbolBackfill(msgspec.Struct, frozen=True, kw_only=True):
     too_old_before_ms: int | None
     doubtful_pages: list[Days] = []
     new_pages: int = 0
+    refused: bool = False
 
 
 class BackfillReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -275,6 +277,8 @@ def plan_backfill(
             now_ms,
             again=again,
         )
+        if not known.intraday(asset.asset_type, now_ms, asset.polygon_ticker):
+            report = msgspec.structs.replace(report, refused=True)
         reports.append(report)
     of_assets = (
         [

@@ -118,6 +118,10 @@ def _plan(services: Services, known: Entitlements) -> list[str]:
     lines += [f"enqueue {item_id}" for item_id in single if item_id not in queued]
     if new := sum(item.id not in queued for item in pages):
         lines.append(f"enqueue {plural(new, 'page')} of the past")
+    if services.config.enabled_rules:
+        from assetbatch.commands.members import foreseen
+
+        lines += [outlook.words for outlook in foreseen(services)]
     return lines
 
 

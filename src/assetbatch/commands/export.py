@@ -83,9 +83,9 @@ class _Month(NamedTuple):
     piece: Piece
 
 
-def chosen(services: Services, symbols: Sequence[str]) -> list[str]:
-    """Return the symbols, each once, or all that are configured if none is named. Raise ConfigError for one
-    that is not."""
+def chosen(services: Services, symbols: Sequence[str], size: ExportSize) -> list[str]:
+    """Return the symbols, each once, or all that are configured if none is named: of the members of rules
+    those that keep bars, or all for bars of a day. Raise ConfigError for one that is not configured."""
     services.load_members()
     configured = services.config.configured_symbols
     for symbol in symbols:
@@ -95,7 +95,8 @@ def chosen(services: Services, symbols: Sequence[str]) -> list[str]:
                 f"{symbol} is no configured symbol",
                 hint=f"{meant} assetbatch config show lists the assets".lstrip(),
             )
-    return list(dict.fromkeys(symbols or configured))
+    without = {one.symbol for one in services.config.members if not one.bars and size is not ExportSize.DAY}
+    return list(dict.fromkeys(symbols or (one for one in configured if one not in without)))
 
 
 def export_to_file(services: Services, wanted: Wanted, file: BinaryIO, watcher: Watcher) -> Exported:

@@ -141,6 +141,7 @@ def foreseen(services: Services) -> list[Outlook]:
             _days_missing(services, rule, known, now_ms),
             known,
             config.call_limit,
+            config.queue.max_size,
             now_ms,
         )
         for rule in config.enabled_rules

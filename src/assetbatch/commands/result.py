@@ -49,7 +49,7 @@ def recorded(services: Services, result: CycleResult) -> Iterator[list[CallMade]
         yield calls
     except AssetbatchError as raised:
         error = raised
-        raised.cycle = result
+        raised.document = result
         raise
     finally:
         result.duration_ms = round((monotonic() - began) * 1000)

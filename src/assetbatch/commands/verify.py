@@ -57,12 +57,13 @@ class SymbolVerified(msgspec.Struct, kw_only=True):
 
 class VerifyReport(msgspec.Struct, kw_only=True):
     """What was verified, how many calls it took, how many pages are left, and why it ended before they were
-    done; None where it did not."""
+    done, or the error that ended it; None where it did not."""
 
     symbols: list[SymbolVerified]
     calls: int = 0
     pages_left: int = 0
     ended_because: str | None = None
+    error: str | None = None
 
 
 def verify(
@@ -84,7 +85,7 @@ def verify(
     no slot is free within it; slots are taken as the queue takes them. `result` counts its calls.
 
     Raise ConfigError for a symbol that is not configured, not registered or keeps no bars, UnreachableError
-    if the provider is down.
+    if the provider is down. The `document` of an error that ends the calls is a report, too.
     """
     now_ms, known = services.now_ms(), services.entitlements()
     assets, stored = chosen(services, symbols, (), dry_run=dry_run)
@@ -103,15 +104,17 @@ def verify(
     started = Started((now_ms,), services.history.slowest_call_ms(), 0)
     calls: list[CallMade] = []
     try:
-        with running_engine(services, known, deadline, progress, result, calls, started) as engine:
-            run.work(engine, found, max_calls)
-    finally:
-        services.metrics.record(measure_calls(result, calls))
-    if not deadline.stopped:
-        raise_if_down(run.reports)
-    report = run.report
-    report.pages_left = len(found) - run.asked
-    return report
+        try:
+            with running_engine(services, known, deadline, progress, result, calls, started) as engine:
+                run.work(engine, found, max_calls)
+        finally:
+            services.metrics.record(measure_calls(result, calls))
+        if not deadline.stopped:
+            raise_if_down(run.reports)
+    except AssetbatchError as raised:
+        raised.document = run.report(len(found), result.calls, raised.message)
+        raise
+    return run.report(len(found), result.calls)
 
 
 def run_spare_calls(
@@ -147,7 +150,7 @@ def spend_spare_calls(services: Services, engine: Engine, progress: Progress, re
         pause_ms = FAILED_MS
     if pause_ms:
         services.spare_calls.rest(services.now_ms() + pause_ms)
-    for symbol in run.report.symbols:
+    for symbol in run.symbols:
         for words in differences(symbol):
             log.info("%s", words, extra={"symbol": symbol.symbol})
     result.pages_verified += run.asked
@@ -219,15 +222,22 @@ class _Run:
         self._by_symbol = {symbol: SymbolVerified(symbol=symbol) for symbol in symbols}
         self.reports: list[BatchReport] = []
         self.asked = 0
-        self.calls = 0
         self.is_down = False
         self.ended_because: str | None = None
 
     @property
-    def report(self) -> VerifyReport:
-        """What was done so far."""
+    def symbols(self) -> list[SymbolVerified]:
+        """What was done so far of each symbol."""
+        return list(self._by_symbol.values())
+
+    def report(self, pages: int, calls: int, error: str | None = None) -> VerifyReport:
+        """Return what was done of so many pages with so many calls."""
         return VerifyReport(
-            symbols=list(self._by_symbol.values()), calls=self.calls, ended_because=self.ended_because
+            symbols=self.symbols,
+            calls=calls,
+            pages_left=pages - self.asked,
+            ended_because=self.ended_because,
+            error=error,
         )
 
     def work(
@@ -250,7 +260,6 @@ class _Run:
                 return False
             else:
                 self._page(engine, work, grant)
-                self.calls = engine.calls - before
             if self.ended_because:
                 return False
         return True

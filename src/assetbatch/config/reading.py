@@ -372,8 +372,11 @@ def _no_ticker(symbol: str, asset_type: AssetType | msgspec.UnsetType) -> str:
         stock = f", or asset_type: {AssetType.STOCKS} if that is its ticker"
         return f"missing, and {found} is no pair of known names: {_WRITE} {wanted}{stock}"
     of, wanted = class_of_type(asset_type), examples_in_words([asset_type])
-    kind = f"ticker of {asset_type}" if of.is_named_by_ticker else f"{asset_type} pair of known names"
-    return f"missing, and {found} is no {kind}: {_WRITE} {wanted}"
+    if not of.is_named_by_ticker:
+        return f"missing, and {found} is no {asset_type} pair of known names: {_WRITE} {wanted}"
+    meant = derive(re.sub("[-/_ ]", ".", symbol.upper()), asset_type)  # BRK-B, brk.b
+    such_as = meant.polygon_ticker if meant and may_be_quoted(meant.polygon_ticker) else wanted
+    return f"missing, and {found} is no ticker of {asset_type}: write the provider's name, such as {such_as}"
 
 
 def _find_duplicates(assets: Mapping[KeyPath, Asset], problems: list[ConfigProblem]) -> None:

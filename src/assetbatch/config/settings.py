@@ -360,7 +360,7 @@ class RuleSettings(_Section, frozen=True):
     every: Annotated[AssetType, Meta(title="The market whose assets are all kept")]
     exchange: Annotated[
         Annotated[
-            _Exchange | tuple[_Exchange, ...],
+            _Exchange | Annotated[tuple[_Exchange, ...], Meta(min_length=1)],
             Meta(description="a code of ISO 10383 such as XNYS or XNAS, or a list of them"),
         ]
         | UnsetType,
@@ -368,7 +368,7 @@ class RuleSettings(_Section, frozen=True):
     ] = UNSET
     type: Annotated[
         Annotated[
-            _TickerType | tuple[_TickerType, ...],
+            _TickerType | Annotated[tuple[_TickerType, ...], Meta(min_length=1)],
             Meta(description=f"one of {', '.join(TICKER_TYPES)}, or a list of them"),
         ]
         | UnsetType,
@@ -376,7 +376,7 @@ class RuleSettings(_Section, frozen=True):
     ] = UNSET
     quote: Annotated[
         Annotated[
-            _Quote | tuple[_Quote, ...],
+            _Quote | Annotated[tuple[_Quote, ...], Meta(min_length=1)],
             Meta(description="a currency such as USD, or a list of them"),
         ]
         | UnsetType,

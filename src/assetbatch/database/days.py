@@ -33,9 +33,11 @@ def save(connection: Connection, days: Mapping[str, Sequence[DayBar]], asked_ms:
     columns = BarColumns((Column(*row) for row in described), table)
     rejected: dict[str, Rejection] = {}
     encoding = connection.info.parameter_status("server_encoding")
-    rows = list(_rows(table, columns, days, rejected, asked_ms, encoding))
+    # Row by row: the values of a whole market would take four times the memory of their text.
+    rows = [msgspec.json.encode(row) for row in _rows(table, columns, days, rejected, asked_ms, encoding)]
     if rows:
-        document = msgspec.json.encode(rows).decode()
+        document = (b"[" + b",".join(rows) + b"]").decode()
+        del rows
         merge = connection.statements("days.merge", values=_typed(columns, table))
         with connection.pipeline():
             connection.execute(connection.statements("days.record_answers"), {"days": document})

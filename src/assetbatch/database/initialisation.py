@@ -10,7 +10,9 @@ import msgspec
 from assetbatch.config.tables import TableMappings
 from assetbatch.database import derived, migrations
 from assetbatch.database.adoption import Plan, carry_out, lost_tables, plan, read_catalogue, refuse
-from assetbatch.database.adoption.findings import Addition, Note, Part
+from assetbatch.database.adoption.beside import beside, beside_before, left_alone, unasked_tables
+from assetbatch.database.adoption.catalogue import Catalogue
+from assetbatch.database.adoption.findings import Addition, Note, Part, Refusal
 from assetbatch.database.session import Connection
 from assetbatch.database.text import storable
 from assetbatch.domain.assets import Asset
@@ -82,11 +84,37 @@ def planned(
 ) -> Plan:
     """Return what `init` would do, in the open transaction; see `read_catalogue`.
 
-    Raise DatabaseError if the schema is newer than this program or a table is gone, psycopg.Error.
+    A table of the platform that has the name of one that nobody has asked for, and does not fit, is left
+    alone: a table of our own stands beside it. Raise DatabaseError if the schema is newer than this program
+    or a table is gone, psycopg.Error.
     """
-    catalogue = read_catalogue(connection, mappings, assets, tries=tries, is_plain=is_plain)
+
+    def read(chosen: TableMappings) -> Catalogue:
+        return read_catalogue(connection, chosen, assets, tries=tries, is_plain=is_plain)
+
+    def planned_with(chosen: TableMappings) -> Plan:
+        return plan(read(chosen), chosen, assets, by_month=by_month)
+
+    catalogue = read(mappings)
+    if before := beside_before(catalogue, mappings):
+        mappings = beside(mappings, before)
+        catalogue = read(mappings)
     migrations.verify(connection, lost_tables(catalogue, mappings))
-    return plan(catalogue, mappings, assets, by_month=by_month)
+    found = plan(catalogue, mappings, assets, by_month=by_month)
+    unasked = unasked_tables(catalogue, mappings, assets) if found.refusals else ()
+    if not unasked:
+        return found
+    without = planned_with(beside(mappings, unasked))
+    reasons: dict[str, Refusal] = {}
+    for key in unasked:
+        others = [other for other in unasked if other != key]
+        alone = planned_with(beside(mappings, others))
+        if own := [refusal for refusal in alone.refusals if refusal not in without.refusals]:
+            reasons[key] = own[0]
+    found = planned_with(beside(mappings, reasons))
+    return msgspec.structs.replace(
+        found, warnings=(*found.warnings, *(left_alone(key, mappings, why) for key, why in reasons.items()))
+    )
 
 
 def _adjusts(assets: Sequence[Asset]) -> bool:

@@ -10,7 +10,7 @@ import msgspec
 from assetbatch.database.session import Connection
 from assetbatch.database.text import storable
 from assetbatch.domain.assets import Rule
-from assetbatch.domain.rules import Clash, Member, Walk, may_say_what_is_gone, take
+from assetbatch.domain.rules import Clash, Member, Walk, may_be, may_say_what_is_gone, take
 
 if TYPE_CHECKING:
     from assetbatch.config.tables import TableMappings
@@ -20,12 +20,13 @@ if TYPE_CHECKING:
 
 class PageTaken(NamedTuple):
     """What a page has brought: how many members are new, which tickers are left out, which members are
-    gone, and how many there are now."""
+    gone, how many there are now, and whether all members of the page are new."""
 
     new: int
     clashes: tuple[Clash, ...]
     gone: tuple[str, ...] = ()
     members: int = 0
+    is_first: bool = True
 
 
 def load(connection: Connection, rules: Collection[str]) -> dict[str, list[Member]]:
@@ -72,9 +73,15 @@ def take_page(
 
     connection.execute(connection.statements("members.lock_walks"))
     encoding = connection.info.parameter_status("server_encoding")
-    taken = take(rule, page, {**_owners(connection, rule, page), **owners})
+    symbols = [member.symbol for member in take(rule, page, {}).members]
+    there = _types(connection, symbols)
+    foreign = {
+        symbol: f"an asset of the type {word!r}"
+        for symbol, word in there.items()
+        if word is not None and not may_be(rule.every, word)
+    }
+    taken = take(rule, page, {**foreign, **_owners(connection, symbols), **owners})
     members = [member for member in taken.members if storable(member.symbol, encoding) == member.symbol]
-    there = _registered(connection, members)
     if unknown := [member for member in members if member.symbol not in there]:
         assets = [rule.member(*member) for member in unknown]
         initialise(connection, mappings, assets, by_month=False, sizes=sizes)
@@ -94,18 +101,16 @@ def take_page(
         marked = connection.execute(connection.statements("members.mark_gone"), arguments)
         gone = sorted(symbol for (symbol,) in marked)
     connection.execute(connection.statements("members.save_walk"), msgspec.structs.asdict(walk))
-    return PageTaken(new, taken.clashes, tuple(gone), count - len(gone))
+    return PageTaken(new, taken.clashes, tuple(gone), count - len(gone), new == len(members))
 
 
-def _owners(connection: Connection, rule: Rule, page: Sequence[ListedTicker]) -> dict[str, str]:
-    """Return the tickers of the symbols of a page that are members of other rules already."""
-    symbols = [member.symbol for member in take(rule, page, {}).members]
+def _owners(connection: Connection, symbols: Sequence[str]) -> dict[str, str]:
+    """Return the tickers of the symbols that are members of a rule already."""
     rows = connection.execute(connection.statements("members.load_owners"), {"symbols": symbols})
     return dict(rows.fetchall())
 
 
-def _registered(connection: Connection, members: Sequence[Member]) -> set[str]:
-    rows = connection.execute(
-        connection.statements("assets.find"), {"symbols": [member.symbol for member in members]}
-    )
-    return {symbol for (symbol,) in rows}
+def _types(connection: Connection, symbols: Sequence[str]) -> dict[str, str | None]:
+    """Return what the rows that are there say of their class."""
+    rows = connection.execute(connection.statements("members.load_types"), {"symbols": symbols})
+    return dict(rows.fetchall())

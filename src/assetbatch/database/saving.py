@@ -39,6 +39,8 @@ from assetbatch.domain.models import (
 from assetbatch.domain.numbers import positive
 from assetbatch.domain.status import Status
 
+_ENCODER = msgspec.json.Encoder()
+
 ERROR_LIMIT = 500
 """Maximum number of characters of an error message that is kept."""
 
@@ -579,4 +581,6 @@ def _prices(prices: Iterable[Price]) -> str:
 
 
 def _json(rows: Iterable[dict[str, Any]]) -> str:
-    return msgspec.json.encode(list(rows)).decode()
+    """Return rows as a JSON array, encoded one by one: together they take four times the memory of their
+    text."""
+    return (b"[" + b",".join(map(_ENCODER.encode, rows)) + b"]").decode()

@@ -9,6 +9,7 @@ import msgspec
 
 from assetbatch.domain.asset_classes import AssetType
 from assetbatch.domain.assets import Asset
+from assetbatch.domain.coverage import record
 from assetbatch.domain.entitlements import (
     Entitlements,
     Restriction,
@@ -16,6 +17,8 @@ from assetbatch.domain.entitlements import (
 from assetbatch.domain.market_hours import day_of, last_open
 from assetbatch.domain.models import (
     SNAPSHOT_TICKERS,
+    CoveredInterval,
+    IntervalState,
     StoredAsset,
 )
 from assetbatch.domain.pages import PAGE_MS, PageKind
@@ -85,12 +88,14 @@ def choose_calls(
     now_ms: int,
     *,
     probe_today: bool = False,
+    in_flight: Iterable[Call] = (),
 ) -> list[Call]:
     """Return the fewest calls for work that is due, prices before bars and otherwise in its order.
 
     One snapshot for up to 250 prices; one grouped call for all prices of a market that need no 5-minute
     bars; for the rest one range of bars each, ranges of one asset that fit a page merged into one. With
     `probe_today` a first range reaches to now where nobody knows whether the plan shows the running day.
+    Pages of the past leave out what calls in flight will bring.
     """
     drafts: list[tuple[int, Call]] = []  # with the position of the first work of each
     shared: dict[tuple[object, ...], list[tuple[int, Work]]] = {}
@@ -117,9 +122,14 @@ def choose_calls(
     by_symbol: dict[str, list[tuple[int, Work]]] = {}
     for position, item in single:
         by_symbol.setdefault(item.asset.symbol, []).append((position, item))
-    for members in by_symbol.values():
-        of_symbol = stored.get(members[0][1].asset.symbol)
-        drafts += _ranges_of(members, of_symbol, known, now_ms, probe_today=probe_today)
+    coming: dict[str, list[tuple[int, int]]] = {}
+    for call in in_flight:
+        if isinstance(call, BarsCall):
+            coming.setdefault(call.work[0].asset.symbol, []).append((call.start_ms, call.end_ms + 1))
+    for symbol, members in by_symbol.items():
+        drafts += _ranges_of(
+            members, stored.get(symbol), known, now_ms, probe_today=probe_today, coming=coming.get(symbol, ())
+        )
     return [call for _, call in sorted(drafts, key=lambda draft: draft[0])]
 
 
@@ -174,9 +184,10 @@ def _ranges_of(
     now_ms: int,
     *,
     probe_today: bool,
+    coming: Sequence[tuple[int, int]],
 ) -> list[tuple[int, Call]]:
-    """Return the calls for the work of one asset, each with the position of its first work."""
-    drafts: list[tuple[int, Call]] = []
+    """Return the calls for the work of one asset, each with the position of its first work. `coming` are the
+    intervals of bars that calls in flight will bring."""
     asset = members[0][1].asset
     if not known.intraday(asset.asset_type, now_ms, asset.polygon_ticker):
         return [(position, PreviousDayCall((item,))) for position, item in members]
@@ -196,10 +207,20 @@ def _ranges_of(
     if history:
         from assetbatch.domain.history_pages import history_ranges
 
+        if stored and coming:
+            asked = [CoveredInterval(*interval, IntervalState.ASKED, now_ms) for interval in coming]
+            stored = msgspec.structs.replace(stored, coverage=record(stored.coverage, asked))
         # What waits for the latest bars must not wait for a longer page, which may be cut.
         ranges += history_ranges(history, stored, known, now_ms, reach_out=not ranges)
-    ranges.sort(key=lambda found: (found.start_ms, -found.end_ms, positions[found.work[0].id]))
-    while ranges:  # one call for all that ends within a page from the first start: no two calls fit one page
+    return _pages_of(ranges, positions)
+
+
+def _pages_of(ranges: list[BarsRange], positions: Mapping[str, int]) -> list[tuple[int, Call]]:
+    """Return one call for all ranges of an asset that end within a page from the first start, so that no two
+    calls fit one page. Each has the position of its first work."""
+    drafts: list[tuple[int, Call]] = []
+    ranges = sorted(ranges, key=lambda found: (found.start_ms, -found.end_ms, positions[found.work[0].id]))
+    while ranges:
         first = ranges[0]
         # A range may be longer than a page: it has a day of 25 hours, or begins with a whole bar.
         limit_ms = max(first.start_ms + PAGE_MS, first.end_ms)

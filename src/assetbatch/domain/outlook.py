@@ -27,6 +27,8 @@ class Outlook(msgspec.Struct, frozen=True, kw_only=True):
     """Calls for the prices of all members."""
     is_day_shared: bool
     """Whether one call brings a day of all of them."""
+    room: int = 0
+    """Maximum number of items in the queue, if there are more prices that take a call each; else 0."""
     days: int = 0
     """Days of the past that are asked for, one call each."""
     seconds: int = 0
@@ -52,19 +54,26 @@ class Outlook(msgspec.Struct, frozen=True, kw_only=True):
             else f"{plural(self.price_calls, 'call')} for all prices"
         )
         days = f", {plural(self.days, 'call')} for days of the past" if self.days else ""
+        room = f" (hint: queue.max_size is {self.room:,}, too few for their prices)" if self.room else ""
         return (
             f"rule {self.rule}: {about}{plural(self.members, 'member')}, "
             f"{plural(self.lookup_calls, 'call')} a day to look them up, {prices}{days}; "
             f"the first fill is {plural(self.calls, 'call')} and about {plural(self.rows, 'row')}, "
-            f"{format_duration(self.seconds * 1000)} or more"
+            f"{format_duration(self.seconds * 1000)} or more{room}"
         )
 
 
 def outlook(
-    rule: Rule, members: int | None, days: int, known: Entitlements, limit: CallLimit, now_ms: int
+    rule: Rule,
+    members: int | None,
+    days: int,
+    known: Entitlements,
+    limit: CallLimit,
+    max_size: int,
+    now_ms: int,
 ) -> Outlook:
-    """Return what the members of a rule will take: `members` is their number, if it is known, and `days` how
-    many days of the past are missing."""
+    """Return what the members of a rule will take: `members` is their number, if it is known, `days` how many
+    days of the past are missing, and `max_size` how many items the queue holds."""
     count = sum(query.expected_tickers for query in queries(rule)) if members is None else members
     example = class_of_type(rule.every).example
     shared = shared_call(rule.member(symbol_of(example), example), known, now_ms)
@@ -77,6 +86,7 @@ def outlook(
         lookup_calls=expected_calls(rule) if members is None else max(1, -(-members // TICKERS_PER_CALL)),
         price_calls=price_calls,
         is_day_shared=is_day_shared,
+        room=max_size if shared is None and count > max_size else 0,
         days=days,
     )
     return msgspec.structs.replace(found, seconds=-(-found.calls * limit.window_ms // limit.limit) // 1000)

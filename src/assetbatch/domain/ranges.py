@@ -242,6 +242,9 @@ def calls_saved(
         if work.first_day is None or work.last_day is None or work.symbol not in by_symbol:
             continue
         asset_type = by_symbol[work.symbol].asset_type
+        if not known.intraday(asset_type, now_ms, by_symbol[work.symbol].polygon_ticker):
+            saved += 1
+            continue
         span = days_span(work.first_day, work.last_day)
         if history_ms := known.history_from_ms(asset_type, now_ms):
             is_saved = span[1] <= history_ms

@@ -175,6 +175,23 @@ def _quote_of(of: AssetClass, listed: ListedTicker) -> str:
     return next((quote for quote in of.quotes if listed.ticker.endswith(quote)), "")
 
 
+_WORDS = {
+    AssetType.STOCKS: ("stock", "equit", "share", "etf", "fund", "us_"),
+    AssetType.INDICES: ("ind",),
+    AssetType.FOREX: ("forex", "fx", "currenc", "metal", "commodit"),
+    AssetType.CRYPTO: ("crypto", "coin", "digital"),
+}
+"""How platforms begin the words for their classes."""
+
+
+def may_be(asset_type: AssetType, word: str) -> bool:
+    """Return whether a platform's word for a class may mean this one: a member must not take a row that
+    is another asset's. A word that is known for no class may mean any."""
+    said = word.strip().lower()
+    known = {one for one, words in _WORDS.items() if said.startswith(words)}
+    return not known or asset_type in known
+
+
 def take(rule: Rule, page: Iterable[ListedTicker], owners: Mapping[str, str]) -> Taken:
     """Return the members that a page brings. `owners` are the tickers of the symbols that are taken.
 

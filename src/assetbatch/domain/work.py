@@ -62,7 +62,8 @@ class Work(msgspec.Struct, frozen=True, gc=False):
 
 
 class WorkId(NamedTuple):
-    """What the id of an item says. The symbol is empty for reference data of a market."""
+    """What the id of an item says. The symbol is empty for reference data of a market, and for a group of
+    members."""
 
     symbol: str
     kind: WorkKind
@@ -75,6 +76,8 @@ def parse_work_id(work_id: str) -> WorkId:
     kind, colon, rest = work_id.partition(":")
     if not colon:
         return WorkId(work_id, WorkKind.PRICE)
+    if work_id.startswith(GROUP_PREFIX):
+        return WorkId("", WorkKind.PRICE)
     if kind in ("price", "bars"):
         return WorkId(rest, WorkKind(kind))
     if is_reference(work_id):

@@ -17,6 +17,7 @@ from assetbatch.health.document import (
     Severity,
     Verification,
     encode,
+    unreachable,
 )
 from assetbatch.health.jobs import job_health
 from assetbatch.health.metrics import alerts_of, metrics_of
@@ -42,5 +43,6 @@ __all__ = [
     "job_health",
     "metrics_of",
     "problems_of",
+    "unreachable",
     "verdict",
 ]

@@ -11,6 +11,7 @@ from assetbatch.domain.assets import AssetPriority
 from assetbatch.domain.reasons import Reason
 from assetbatch.domain.records import Command
 from assetbatch.domain.status import AssetState
+from assetbatch.errors import AssetbatchError
 
 
 class Severity(StrEnum):
@@ -157,6 +158,12 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     database_error: bool = False
     failures: list[FailureShown] = []
     verification: Verification = Verification()
+
+
+def unreachable(error: AssetbatchError) -> dict[str, Any]:
+    """Return the document for when nothing else can be said: its keys are a part of the others'."""
+    problem = Problem(error.message, error.hint, Severity.CRITICAL)
+    return {"status": HealthStatus.UNHEALTHY, "problems": [problem]}
 
 
 def encode(health: Health) -> bytes:

@@ -12,7 +12,7 @@ from functools import partial
 import msgspec
 
 from assetbatch.errors import AssetbatchError, UnreachableError
-from assetbatch.health import Health, HealthStatus, Problem, Severity, encode
+from assetbatch.health import Health, HealthStatus, Problem, encode, unreachable
 from assetbatch.monitoring import snapshot
 from assetbatch.monitoring.server import Cached, Document, packed
 from assetbatch.services import Services
@@ -89,9 +89,7 @@ def _health(_services: Services, health: Health) -> Document:
 
 
 def _health_down(error: AssetbatchError) -> Document:
-    problem = Problem(error.message, error.hint, Severity.CRITICAL)
-    body = msgspec.json.encode({"status": HealthStatus.UNHEALTHY, "problems": [problem]})
-    return Document(503, _JSON, body + b"\n")
+    return Document(503, _JSON, msgspec.json.encode(unreachable(error)) + b"\n")
 
 
 def _metrics(services: Services, health: Health) -> Document:

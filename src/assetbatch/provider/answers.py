@@ -54,7 +54,7 @@ class PricesAnswer(msgspec.Struct, frozen=True, kw_only=True):
     for, known or not. `refused` counts the useless elements by reason: `undecodable`, `unasked` (not of a
     market's day, which always has the whole market), `empty`, `duplicate`, `price` (beyond any), `quote`
     (impossible), and of day bars `range`. `delayed` has the tickers whose entry says how late it is, with
-    whether the plan delays them.
+    whether the plan delays them, of classes that have delayed plans.
     """
 
     prices: dict[str, Price]

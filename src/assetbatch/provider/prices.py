@@ -113,7 +113,7 @@ class _Tickers:
     def read(
         self,
         entries: Iterable[_E | None],
-        price_of: Callable[[_E, str, Counter[str]], Price | None],
+        price_of: Callable[[_E, str, AssetClass, Counter[str]], Price | None],
         key: Secret | None,
     ) -> None:
         """Take what each entry says; None stands for one that could not be decoded."""
@@ -128,8 +128,9 @@ class _Tickers:
             if entry.error:
                 self.fail(ticker, classify_ticker(text(entry.error), text(entry.message), key))
                 continue
+            of = class_of(ticker)
             try:
-                price = price_of(entry, self._assets[ticker], self.refused)
+                price = price_of(entry, self._assets[ticker], of, self.refused)
             except _UntrueError as untrue:
                 self.refused[untrue.reason] += 1
                 self.fail(ticker, Refusal(RefusalKind.NONSENSE, f"{ticker}: {untrue}", http_status=200))
@@ -139,7 +140,7 @@ class _Tickers:
                 self._empty.add(ticker)
                 continue
             self.take(ticker, price)
-            if (delayed := _DELAYED.get(text(entry.timeframe))) is not None:
+            if of.has_delayed_plans and (delayed := _DELAYED.get(text(entry.timeframe))) is not None:
                 self._delayed[ticker] = delayed
 
     def take(self, ticker: str, price: Price) -> None:
@@ -178,11 +179,6 @@ class _Tickers:
             refused=+self.refused,
             delayed=self._delayed,
         )
-
-
-def _goes_by_quote(ticker: str) -> bool:
-    """Return whether the price of a ticker without a trade is the middle of its quote."""
-    return class_of(ticker).goes_by_quote
 
 
 _Dated = tuple[object, int | None]
@@ -385,10 +381,11 @@ def _snapshot_entry(element: msgspec.Raw) -> _SnapshotEntry | None:
     )
 
 
-def _snapshot_price(entry: _SnapshotEntry, symbol: str, refused: Counter[str]) -> Price | None:
+def _snapshot_price(
+    entry: _SnapshotEntry, symbol: str, of: AssetClass, refused: Counter[str]
+) -> Price | None:
     quote = entry.last_quote or _NO_QUOTE
     trade = entry.last_trade or _NO_TRADE
-    minute = entry.last_minute or _NO_MINUTE
     session = entry.session or _NO_SESSION
     entry_ms = moment_ms(entry.last_updated)
     trade_ms = (
@@ -398,20 +395,23 @@ def _snapshot_price(entry: _SnapshotEntry, symbol: str, refused: Counter[str]) -
         or entry_ms
     )
     quote_ms = moment_ms(quote.last_updated) or entry_ms
-    minute_ms = moment_ms(minute.last_updated) or entry_ms
-    session_ms = moment_ms(session.last_updated) or entry_ms or trade_ms or quote_ms
+    others: tuple[_Dated, ...] = ()
+    if not (trade.price and trade_ms):
+        minute = entry.last_minute or _NO_MINUTE
+        session_ms = moment_ms(session.last_updated) or entry_ms or trade_ms or quote_ms
+        others = (
+            (entry.value, entry_ms),
+            (minute.close, moment_ms(minute.last_updated) or entry_ms),
+            (session.price, session_ms),
+            (session.close, session_ms),
+        )
     return _first_price(
         symbol,
         refused,
-        by_quote=_goes_by_quote(entry.ticker),
+        by_quote=of.goes_by_quote,
         trade=(trade.price, trade_ms),
         quote=_Quoted(quote.bid, quote.ask, quote_ms),
-        others=(
-            (entry.value, entry_ms),
-            (minute.close, minute_ms),
-            (session.price, session_ms),
-            (session.close, session_ms),
-        ),
+        others=others,
         day=(session.open, session.high, session.low, session.close),
     )
 
@@ -482,23 +482,22 @@ def decode_market_snapshot(body: Body, assets: Mapping[str, str], key: Secret | 
     return tickers.answer(envelope, lists_all=False)
 
 
-def _market_price(entry: _MarketEntry, symbol: str, refused: Counter[str]) -> Price | None:
+def _market_price(entry: _MarketEntry, symbol: str, of: AssetClass, refused: Counter[str]) -> Price | None:
     quote = attempt(_MARKET_QUOTE, entry.quote) or _MarketQuote()
     trade = attempt(_MARKET_TRADE, entry.trade) or _MarketTrade()
     minute = attempt(_MARKET_BAR, entry.minute) or _MarketBar()
     day = attempt(_MARKET_BAR, entry.day) or _MarketBar()
     entry_ms = moment_ms(entry.updated)
     minute_ms = moment_ms(minute.t)
-    by_quote = _goes_by_quote(entry.ticker)
     others: tuple[_Dated, ...] = ((minute.c, minute_ms or entry_ms),)
-    if not by_quote:
+    if not of.goes_by_quote:
         others = ((minute.c, _minute_end(minute_ms, entry_ms)), (day.c, entry_ms))
     bid = quote.stock_bid if quote.b is None else quote.b
     ask = quote.stock_ask if quote.a is None else quote.a
     return _first_price(
         symbol,
         refused,
-        by_quote=by_quote,
+        by_quote=of.goes_by_quote,
         trade=(trade.p, moment_ms(trade.t) or entry_ms),
         quote=_Quoted(bid, ask, moment_ms(quote.t) or entry_ms),
         others=others,

@@ -287,16 +287,19 @@ class BatchRun:
         engine.reporter.assessed(judged)
         if batch.work_count > count_before:
             engine.store().require_writes()
-        calls = self._within_reach(self._calls_for(batch.pending, now_ms))
+        in_flight = [request.call for request in self._in_flight.requests]
+        calls = self._within_reach(self._calls_for(batch.pending, now_ms, in_flight))
         # Dated to its end: a choice among many assets may take longer than its maximum age. It would never
         # be young enough.
         batch.choose(calls, engine.now_ms(), engine.learner.revision)
         if not calls and batch.pending and not self._in_flight.requests:
             batch.close("no call is known that could bring it")
 
-    def _calls_for(self, work: Sequence[Work], now_ms: int) -> list[Call]:
+    def _calls_for(self, work: Sequence[Work], now_ms: int, in_flight: Sequence[Call] = ()) -> list[Call]:
         stored, known = self._batch.stored, self._engine.known
-        return choose_calls(work, stored, known, now_ms, probe_today=self._policy.probes_today)
+        return choose_calls(
+            work, stored, known, now_ms, probe_today=self._policy.probes_today, in_flight=in_flight
+        )
 
     def _within_reach(self, calls: list[Call]) -> list[Call]:
         """Return the first calls, as many as can still begin. The owner may leave the work of the others to

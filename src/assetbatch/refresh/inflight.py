@@ -14,13 +14,15 @@ import msgspec
 
 from assetbatch.deadline import monotonic
 from assetbatch.domain.calls import BarsCall, Call, asset_types
+from assetbatch.domain.pages import PageKind
 from assetbatch.domain.queueing import CallLimit
+from assetbatch.domain.work import WorkKind
 from assetbatch.provider.refusals import Refusal
 from assetbatch.refresh.batch import Request
 from assetbatch.state.window import Grant
 
 if TYPE_CHECKING:
-    from assetbatch.domain.asset_classes import AssetType
+    from assetbatch.domain.asset_classes import AssetType, Market
 
 MAX_IN_FLIGHT = 8
 """Maximum number of calls at once, on a plan without a limit. The caller takes over an answer in a few ms:
@@ -36,7 +38,7 @@ MAX_PAGE_ROWS = 50_000
 MAX_WAIT_SECONDS = 3600.0
 """Maximum wait for an answer; the deadline of the command ends each wait before."""
 
-Shape = tuple[type, "AssetType"]
+Shape = tuple[type, "AssetType | Market"]
 
 
 def calls_at_once(limit: CallLimit) -> int:
@@ -52,15 +54,19 @@ def calls_that_fit(limit: CallLimit, seconds: float, call_seconds: float) -> int
 
 
 def shapes(call: Call) -> frozenset[Shape]:
-    """Return what the plan allows or refuses as one: an endpoint for a class of assets."""
-    return frozenset((type(call), asset_type) for asset_type in asset_types(call))
+    """Return what the answer to one call shows for others: whether the plan has an endpoint for a class of
+    assets, and how long the pages of the past of a market may be."""
+    found: set[Shape] = {(type(call), asset_type) for asset_type in asset_types(call)}
+    if isinstance(call, BarsCall):
+        found |= {(PageKind, item.asset.market) for item in call.work if item.kind is WorkKind.HISTORY}
+    return frozenset(found)
 
 
 def may_start(call: Call, proven: Iterable[Shape], in_flight: Iterable[Call]) -> bool:
     """Return whether a call may go out beside those in flight.
 
     Of a shape that was not answered yet in this cycle, one call is in flight at a time: a refusal then costs
-    one call and not one for each thread.
+    one call and not one for each thread, and a longer page that comes whole saves calls of all others.
     """
     unproven = shapes(call).difference(proven)
     return not unproven or not any(unproven & shapes(other) for other in in_flight)

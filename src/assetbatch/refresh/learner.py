@@ -54,8 +54,7 @@ class Learner:
             ]
             if shown:
                 newest_ms, asset = max(shown, key=lambda pair: pair[0])
-                by_word = asset.asset_class.has_delayed_plans
-                said = (answer.delayed.get(one.polygon_ticker) for _, one in shown if by_word)
+                said = (answer.delayed.get(one.polygon_ticker) for _, one in shown if answer.delayed)
                 self._saw(
                     asset_type,
                     newest_ms,
@@ -93,11 +92,16 @@ class Learner:
 
     def saw_day(self, call: GroupedDayCall, answer: PricesAnswer, now_ms: int) -> None:
         """Observe that the provider has the whole market of a day, or that it has nothing of the last day yet
-        on which the market was open. Elements that could not be used may be of that day."""
+        on which the market was open.
+
+        An answer without most of what it was asked for may not be whole. Elements that could not be used may
+        be of that day.
+        """
         asset_type, asset = call.asset_type, call.work[0].asset
         start_ms, end_ms = days_span(call.day, call.day)
         if answer.days:
-            observation = self._known.saw_day(asset_type, end_ms, now_ms)
+            is_whole = 2 * len(answer.prices) >= len(call.work)
+            observation = self._known.saw_day(asset_type, end_ms, now_ms) if is_whole else None
             if observation:
                 self._keep(observation)
             return

@@ -23,6 +23,7 @@ from assetbatch.config.loading import schema_file
 from assetbatch.config.notify_urls import NotifyUrls
 from assetbatch.config.symbols import derive
 from assetbatch.config.urls import holds_secret
+from assetbatch.domain.asset_classes import AssetType
 from assetbatch.errors import ConfigError
 from assetbatch.secret import Secret, masked_name
 
@@ -106,10 +107,13 @@ def split_symbol(text: str) -> dict[str, str]:
     match = re.fullmatch(r"(.+)=([A-Z]:\S+)", text)
     if match:
         return {"symbol": match[1], "polygon_ticker": match[2]}
+    match = re.fullmatch(rf"(.+)=({'|'.join(AssetType)})", text)
+    if match and derive(match[1], AssetType(match[2])):
+        return {"symbol": match[1], "asset_type": match[2]}
     if text not in _known() and derive(text) is None:
         raise ConfigError(
             f"{masked_name(text)!r} is no pair of known names",
-            hint="write the provider's name behind it, as in GOLD=C:XAUUSD",
+            hint="write the provider's name behind it, as in GOLD=C:XAUUSD, or the type, as in AAPL=stocks",
         )
     return {"symbol": text}
 

@@ -15,6 +15,12 @@ FROM data_sources.assetbatch_members m
 JOIN {symbols} s ON {symbols.id[s]} = m.symbol_id AND {symbols.ours[s]}
 WHERE {symbols.symbol[s]} = ANY (%(symbols)s::text[]) AND m.gone_since IS NULL;
 
+-- name: load_types
+-- Return which of the symbols have a row, and what it says of its class; NULL where the table has no column for that.
+SELECT {symbols.symbol[s]}::text, ({symbols.asset_type[s]})::text
+FROM {symbols} s
+WHERE {symbols.symbol[s]} = ANY (%(symbols)s::text[]) AND {symbols.ours[s]};
+
 -- name: save
 -- Record what a page has shown: the tickers that a rule takes. Return how many of them are new, or are there again.
 WITH seen AS MATERIALIZED (

@@ -20,6 +20,7 @@ from assetbatch.domain.listings import (
     after_changes,
     after_details,
     after_not_found,
+    is_anothers,
     is_silent,
     last_trade_day,
     wants_listing,
@@ -27,7 +28,9 @@ from assetbatch.domain.listings import (
 from assetbatch.domain.models import Changes, CoveredInterval, IntervalState, StoredAsset
 from assetbatch.domain.references import Asked, AskOutcome, Reference, ReferenceKind
 from assetbatch.domain.refusals import RefusalKind
+from assetbatch.domain.work import parse_work_id
 from assetbatch.refresh.references.handler import Answer, ReferenceHandler, Stored
+from assetbatch.state.queue import DEAD_LETTERS_KEPT
 
 if TYPE_CHECKING:
     from assetbatch.provider.client import ProviderClient
@@ -118,9 +121,14 @@ class ListingHandler(_OfStock[Details]):
         return provider.details(_asset(services, reference).polygon_ticker, deadline_seconds=seconds)
 
     def store(self, services: Services, reference: Reference, answer: Details, now_ms: int) -> Stored:
-        """Keep what it says. For a stock that keeps bars it is asked since when the ticker is its own."""
+        """Keep what it says. For a stock that keeps bars it is asked since when the ticker is its own. If it
+        is another company's now, look for what became of the one before."""
         asset, stored = _asset(services, reference), _stored(services, reference)
         before = stored.listing if stored else None
+        if before and is_anothers(before, answer):
+            after = after_not_found(before, now_ms)
+            _save(services, reference, after, now_ms)
+            return Stored("another company's", [of_renames(reference.symbol, before.figi)])
         after = after_details(before, answer, last_trade_day(asset.market, stored), now_ms)
         _save(services, reference, after, now_ms)
         is_new = before is None or before.state is ListingState.UNLISTED
@@ -197,14 +205,15 @@ class RenamesHandler(_OfStock[tuple[TickerChange, ...]]):
         """Go on without an answer."""
         if not _is_no_answer(refusal):
             return None
-        if refusal.kind is RefusalKind.NOT_IN_PLAN and refusal.sent:
+        if refusal.kind is not RefusalKind.UNKNOWN_TICKER and refusal.sent:
             self.remember(services, reference, Asked(now_ms, AskOutcome.REFUSED, refusal.message))
         return _keep_changes(services, reference, (), now_ms)
 
 
 def _is_no_answer(refusal: Refusal) -> bool:
-    """Return whether a refusal is not to be expected to change soon."""
-    return refusal.kind in (RefusalKind.UNKNOWN_TICKER, RefusalKind.NOT_IN_PLAN)
+    """Return whether a refusal is not to be expected to change soon. An experimental endpoint may go."""
+    is_gone = refusal.kind is RefusalKind.NONSENSE and (refusal.http_status or 0) // 100 == 4
+    return is_gone or refusal.kind in (RefusalKind.UNKNOWN_TICKER, RefusalKind.NOT_IN_PLAN)
 
 
 def _asset(services: Services, reference: Reference) -> Asset:
@@ -229,8 +238,14 @@ def _keep_changes(
 
 
 def _save(services: Services, reference: Reference, after: Listing, now_ms: int) -> None:
-    """Keep what is known of a listing. Bars from before its first day are not wanted."""
+    """Keep what is known of a listing. Bars from before its first day are not wanted. What has failed of a
+    stock that has ended is over."""
     services.store.save_listing(reference.symbol, after)
+    if after.has_ended:
+        letters = services.queue.dead_letters(DEAD_LETTERS_KEPT)
+        services.queue.drop_dead(
+            [letter.id for letter in letters if parse_work_id(letter.id).symbol == reference.symbol]
+        )
     stored = _stored(services, reference)
     if stored is None or not stored.coverage or not after.from_ms:
         return

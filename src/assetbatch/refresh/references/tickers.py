@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from assetbatch.domain import rules
 from assetbatch.domain.formatting import listed, plural
 from assetbatch.domain.references import Asked, AskOutcome, Reference, ReferenceKind, is_due
+from assetbatch.errors import SchemaRefusedError
 from assetbatch.refresh.references.handler import ReferenceHandler, Stored
 
 if TYPE_CHECKING:
@@ -93,12 +94,23 @@ class TickersHandler(ReferenceHandler["TickersPage"]):
         )
         config = services.config
         owners = {asset.symbol: asset.polygon_ticker for asset in config.written_assets}
-        taken = services.store.take_page(
-            rule, answer.tickers, walk, owners, config.database.tables, config.derived
-        )
+        try:
+            taken = services.store.take_page(
+                rule, answer.tickers, walk, owners, config.database.tables, config.derived
+            )
+        except SchemaRefusedError as error:  # the prices must not wait for a table that takes no new rows
+            self.remember(services, reference, Asked(now_ms, AskOutcome.FAILED, error.message))
+            log.warning(
+                "the members of %s cannot be registered: %s",
+                rule.key,
+                error.message.partition("\n")[0],
+                extra={"is_event": True},
+            )
+            return Stored("no member can be registered")
         services.walks[rule.key] = walk
         for clash in taken.clashes:
-            log.warning(
+            log.log(
+                logging.WARNING if taken.is_first else logging.INFO,  # said once, and not every day
                 "%s: its symbol %s is that of %s, it is left out "
                 "(hint: write it among the secondary assets, with another symbol)",
                 clash.ticker,

@@ -126,7 +126,9 @@ def plan_lines(report: BackfillReport) -> Iterator[str]:
     purpose = "to ask for all of it" if report.again else "for what is missing"
     for symbol in report.symbols[:SYMBOLS_SHOWN]:
         words = f"{symbol.symbol}: {share(symbol.complete)} is there"
-        if symbol.pages:
+        if symbol.refused:
+            words += "; your plan has no bars of it now"
+        elif symbol.pages:
             words += f"; {plural(len(symbol.pages), 'call')} {purpose} ({_days(symbol.pages)})"
         yield words
     if others := report.symbols[SYMBOLS_SHOWN:]:

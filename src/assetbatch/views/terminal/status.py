@@ -175,7 +175,10 @@ def _assets(assets: Sequence[AssetHealth], width: int, rows: int) -> Table:
     for priority in AssetPriority:
         of_priority = facts.products(asset for asset in assets if asset.priority is priority)
         for product, members in of_priority.items():
-            table.add_row(Text(f"{priority} {product}" if are_several else priority.value, style="dim"))
+            head = [Text(priority.value, style="dim")]
+            if are_several:  # beside it: the column of the symbols may be narrow
+                head += [*[Text()] * bool(room.name), Text(product.value, style="dim")]
+            table.add_row(*head)
             if len(assets) <= rows or priority is AssetPriority.CRITICAL:
                 shown, summed = members, Counter[AssetState]()
             else:

@@ -59,4 +59,5 @@ def document(report: VerifyReport) -> dict[str, Any]:
         "calls": report.calls,
         "pages_left": report.pages_left,
         "ended_because": report.ended_because,
+        "error": report.error,
     }
