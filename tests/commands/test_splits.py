@@ -160,6 +160,16 @@ class TestCalls:
         (new,) = starts(world)
         assert new["ticker.any_of"] == "PLAIN"
 
+    def test_are_none_while_the_exchange_stays_closed(self, of: Any, clock: SetClock) -> None:
+        world = of("TWICE", bars="none")
+        starts(world)
+        clock.at_ms = at(date(2025, 11, 22), "12:00")  # Saturday
+        assert starts(world) == []
+        clock.at_ms = at(date(2025, 11, 24))
+        assert len(starts(world)) == 1
+        clock.at_ms = at(date(2025, 11, 27), "12:00")  # Thanksgiving
+        assert starts(world) == []
+
     def test_reach_back_over_a_pause(self, of: Any, clock: SetClock) -> None:
         world = of("PLAIN", bars="none")
         starts(world)

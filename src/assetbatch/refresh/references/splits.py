@@ -6,8 +6,9 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from assetbatch.domain.asset_classes import Market
 from assetbatch.domain.formatting import listed, plural
-from assetbatch.domain.market_hours import day_of
+from assetbatch.domain.market_hours import day_of, sessions
 from assetbatch.domain.models import StoredAsset
 from assetbatch.domain.references import Asked, AskOutcome, Reference, ReferenceKind, is_due
 from assetbatch.domain.splits import (
@@ -53,17 +54,20 @@ class SplitsHandler(ReferenceHandler["SplitsAnswer"]):
         asked: Mapping[str, Asked],
         now_ms: int,
     ) -> Sequence[Reference]:
-        """Return the daily request if a stock is listed and the last answer is a day old, and requests for
-        what is new."""
+        """Return the daily request if a stock is listed, the exchange opens today and the last answer is a
+        day old; and requests for what is new."""
         tickers = _tickers(services)
         rests = asked.get(_RESTS)
         if not tickers or (_rests(rests, now_ms) and rests and rests.outcome is AskOutcome.REFUSED):
             return ()
         found: list[Request] = []
         answered = asked.get(_ANSWERED)
+        today = day_of(now_ms)
         is_listed = any(symbol in stored and not stored[symbol].has_ended for symbol in tickers)
-        if is_listed and is_due(answered, EVERY_MS, now_ms) and not _rests(rests, now_ms):
-            found.append(request_of_market(day_of(now_ms), day_of(answered.at_ms) if answered else None))
+        # What is announced on a day without a session takes effect later.
+        has_session = answered is None or bool(sessions(Market.STOCK, today))
+        if is_listed and has_session and is_due(answered, EVERY_MS, now_ms) and not _rests(rests, now_ms):
+            found.append(request_of_market(today, day_of(answered.at_ms) if answered else None))
         if not _rests(asked.get(_HISTORY_RESTS), now_ms):
             unasked = services.store.unasked_splits(tickers)
             found += requests_of_history((tickers[symbol] for symbol in unasked), set(tickers.values()))
