@@ -22,6 +22,7 @@ from assetbatch.domain.rules import (
     continued,
     expected_calls,
     is_due,
+    may_be,
     may_say_what_is_gone,
     members_of,
     queries,
@@ -189,6 +190,27 @@ class TestMembers:
         member = Member("BTCUSD", "X:BTCUSD")
         (asset,) = members_of([COINS, all_coins], {COINS.key: [member], all_coins.key: [member]}, [])
         assert asset.priority is AssetPriority.MEDIUM
+
+
+@pytest.mark.parametrize(
+    ("asset_type", "word", "may"),
+    [
+        (AssetType.STOCKS, "stocks", True),
+        (AssetType.STOCKS, " Equity ", True),
+        (AssetType.STOCKS, "ETF", True),
+        (AssetType.STOCKS, "precious_metal", True),  # it may mean anything
+        (AssetType.STOCKS, "metal", False),
+        (AssetType.STOCKS, "forex", False),
+        (AssetType.STOCKS, "cryptocurrency", False),
+        (AssetType.INDICES, "index", True),
+        (AssetType.INDICES, "stocks", False),
+        (AssetType.FOREX, "commodity", True),
+        (AssetType.CRYPTO, "coin", True),
+        (AssetType.CRYPTO, "index", False),
+    ],
+)
+def test_a_platform_s_word_for_a_class_is_understood(asset_type: AssetType, word: str, *, may: bool) -> None:
+    assert may_be(asset_type, word) is may
 
 
 class TestWalk:
