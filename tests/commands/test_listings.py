@@ -11,12 +11,13 @@ import pytest
 from assetbatch.commands.backfill import backfill
 from assetbatch.commands.gaps import find_gaps
 from assetbatch.domain.coverage import GapReason
-from assetbatch.domain.listings import Listing, ListingState
+from assetbatch.domain.listings import Details, Listing, ListingState
 from assetbatch.domain.market_hours import set_listed_days, start_of_day, to_ms
 from assetbatch.domain.queueing import Lane
 from assetbatch.domain.status import AssetState
 from assetbatch.domain.units import DAY_MS, HOUR_MS
 from assetbatch.health import collect
+from assetbatch.provider.client import ProviderClient
 from assetbatch.sandbox.listings import Exchange, Extra
 from tests.world import SetClock, World
 
@@ -190,6 +191,20 @@ class TestASilentStock:
         clock.at_ms += DAY_MS
         start(world)
         assert [path for path in world.paths[calls:] if "marketstatus" not in path] == []
+
+    def test_whose_ticker_is_another_companys_now_has_ended(
+        self, of: Any, clock: SetClock, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        world = of("AAPL", "DYING", bars="none")
+        start(world)
+        with world.services() as services:
+            services.store.save_listing("DYING", Listing(asked_ms=TUESDAY_MS, figi="BBG000000001"))
+        another = Details(figi="BBG000000002", list_date=date(2026, 11, 16))
+        monkeypatch.setattr(ProviderClient, "details", lambda *_, **__: another)
+        five_sessions_later(world, clock)
+        found = listing(world, "DYING")
+        assert found is not None
+        assert (found.state, found.figi) == (ListingState.DELISTED, "BBG000000001")
 
     def test_that_snapshots_do_not_find_leaves_no_dead_letter(self, of: Any, clock: SetClock) -> None:
         world = of("AAPL", "DYING", bars="none", plan="starter", limit=None)

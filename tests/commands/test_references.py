@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import date, time
+from datetime import UTC, date, datetime, time
 
 import pytest
 
 from assetbatch.commands.queue_items import list_queue
 from assetbatch.config import Config
 from assetbatch.domain.asset_classes import Market
-from assetbatch.domain.market_hours import set_listed_days, special_day
+from assetbatch.domain.market_hours import set_listed_days, special_day, to_ms
 from assetbatch.domain.nyse import SpecialDay
 from assetbatch.domain.queueing import CallKind, DenialReason, Lane
 from assetbatch.domain.references import REFUSED_MS, Asked, AskOutcome, Reference, ReferenceKind
+from assetbatch.domain.status import AssetState
 from assetbatch.domain.units import DAY_MS, HOUR_MS
 from assetbatch.errors import KeyRefusedError, UnreachableError
+from assetbatch.health import collect
 from assetbatch.provider.answers import ListedDays
 from assetbatch.refresh.references import HANDLERS
 from assetbatch.refresh.references.handler import Stored
 from assetbatch.refresh.references.holidays import HolidaysHandler
+from assetbatch.sandbox.exchange import Closure
+from assetbatch.sandbox.listings import Exchange
 from assetbatch.services import Services
 from assetbatch.state.queue import Lease
 from assetbatch.views.terminal.dead import work_in_words
@@ -106,6 +110,35 @@ class TestHolidays:
         assert far in days
         assert gone not in days
         assert days[date(2026, 12, 25)].name == "Christmas Day"
+
+
+def test_on_a_closure_that_nobody_has_planned_nothing_is_asked_and_nothing_is_stale(
+    make_world: MakeWorld, clock: SetClock
+) -> None:
+    closed = date(2026, 11, 19)
+    world = make_world(
+        plan="starter",
+        exchange=Exchange(closures=(Closure(closed, "A funeral", date(2026, 11, 16)),)),
+        document={
+            "priority_assets": [],
+            "secondary_assets": [{"symbol": "AAPL", "asset_type": "stocks"}],
+        },
+    )
+    world.enqueue_secondary()
+    world.run_queue()
+    for hour in (21, 23):  # what the day before has left
+        clock.at_ms = to_ms(datetime(2026, 11, 18, hour, 40, tzinfo=UTC))
+        world.enqueue_secondary()
+        world.run_queue()
+    calls = len(world.paths)
+    for hour in (14, 15, 18, 21):
+        clock.at_ms = to_ms(datetime(2026, 11, 19, hour, 45, tzinfo=UTC))
+        assert world.enqueue_secondary().enqueued == 0
+        world.run_queue()
+        with world.services() as services:
+            (asset,) = collect(services).assets
+        assert (asset.state, asset.market) == (AssetState.FRESH, "closed")
+    assert len(world.paths) == calls
 
 
 class TestACall:

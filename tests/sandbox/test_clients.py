@@ -155,7 +155,13 @@ OPERATIONS = [
     "/v3/snapshot",
 ]
 STOCK_OPERATIONS = [
+    "/stocks/v1/dividends",
     "/stocks/v1/splits",
+    "/v1/marketstatus/now",
+    "/v1/marketstatus/upcoming",
+    "/v1/open-close/{indicesTicker}/{date}",
+    "/v1/open-close/{stocksTicker}/{date}",
+    "/v1/summaries",
     "/v2/aggs/grouped/locale/us/market/stocks/{date}",
     "/v2/aggs/ticker/{indicesTicker}/prev",
     "/v2/aggs/ticker/{indicesTicker}/range/{multiplier}/{timespan}/{from}/{to}",
@@ -163,7 +169,11 @@ STOCK_OPERATIONS = [
     "/v2/aggs/ticker/{stocksTicker}/range/{multiplier}/{timespan}/{from}/{to}",
     "/v2/snapshot/locale/us/markets/stocks/tickers",
     "/v2/snapshot/locale/us/markets/stocks/tickers/{stocksTicker}",
+    "/v3/reference/dividends",
+    "/v3/reference/exchanges",
+    "/v3/reference/splits",
     "/v3/reference/tickers",
+    "/v3/reference/tickers/types",
     "/v3/reference/tickers/{ticker}",
     "/v3/snapshot",
     "/v3/snapshot/indices",
@@ -197,11 +207,12 @@ MEANINGFUL: dict[str, list[Any]] = {
 
 MEANINGFUL_FOR_STOCKS: dict[str, list[Any]] = {
     **MEANINGFUL,
+    "open-close date": ["2025-06-16", "2025-06-17"],
     "stocksTicker": ["AAPL", "SPY", "BRK.B", "KIMpL", "FLIP"],
     "indicesTicker": ["I:NDX", "I:SPX"],
     "tickers ticker": ["AAPL", "GONE", "I:NDX"],
     "id": ["AAPL", "NEWX", "META"],
-    "splits sort": ["execution_date.asc", "ticker.desc,execution_date"],
+    "stocks sort": ["execution_date.asc", "ticker.desc,execution_date"],
     "execution_date": ["2025-03-03"],
     "execution_date.gt": ["2024-01-01"],
     "execution_date.gte": ["2024-01-01", "2025-06-18"],
@@ -217,15 +228,12 @@ MEANINGFUL_FOR_STOCKS: dict[str, list[Any]] = {
 
 
 def spec_of_stocks(shared_dir: Path) -> dict[str, Any]:
-    """The provider's spec of stocks and indices, of what is simulated of it, made as its service is."""
+    """The provider's spec of stocks and indices, made as its service is."""
     spec: dict[str, Any] = json.loads((shared_dir / "vendor" / "spec_stocks_indices.json").read_text())
-    spec["paths"] = {path: methods for path, methods in spec["paths"].items() if path in STOCK_OPERATIONS}
     assert sorted(spec["paths"]) == STOCK_OPERATIONS
     # The spec documents few errors for these; the service answers nonsense with 400 and 404.
-    for path in ("/v3/snapshot", "/v3/snapshot/indices", "/v3/reference/tickers"):
-        spec["paths"][path]["get"]["responses"]["default"] = {"description": "an error"}
-    for path in ("/v3/reference/tickers/{ticker}", "/vX/reference/tickers/{id}/events"):
-        spec["paths"][path]["get"]["responses"]["default"] = {"description": "an error"}
+    for methods in spec["paths"].values():
+        methods["get"]["responses"].setdefault("default", {"description": "an error"})
     # The example of the events has `type`, as the provider's client reads it, and the schema `event_type`.
     events = schema_of(spec, "/vX/reference/tickers/{id}/events")["properties"]["results"]["properties"][
         "events"

@@ -505,6 +505,16 @@ def test_splits_are_found_by_ticker_date_and_kind_over_all_pages(server: Sandbox
         assert (response.status_code, response.json()["status"]) == (400, "ERROR")
 
 
+def test_the_old_list_of_splits_agrees_with_the_new_one(server: SandboxServer) -> None:
+    new = ask_json(server, "/stocks/v1/splits", ticker="RVSE", limit=1_000)["results"]
+    old = ask_json(server, "/v3/reference/splits", ticker="RVSE", limit=1_000)["results"]
+    assert old == [{name: row[name] for name in row if name in old[0]} for row in new]
+    reverse = ask_json(server, "/v3/reference/splits", ticker="RVSE", reverse_split="true", order="asc")
+    days_ = [row["execution_date"] for row in reverse["results"]]
+    assert len(days_) == 10
+    assert days_ == sorted(row["execution_date"] for row in new if row["split_from"] > row["split_to"])[:10]
+
+
 def test_a_split_may_be_listed_late_wrongly_or_for_a_while() -> None:
     splits = (
         Split(date(2025, 6, 2), 1, 2, listed=date(2025, 6, 20)),
@@ -519,6 +529,35 @@ def test_a_split_may_be_listed_late_wrongly_or_for_a_while() -> None:
     assert [row["split_to"] for row in first] == [3]
     assert [row["split_to"] for row in later] == [2]
     assert raw[date(2025, 6, 2)]["o"] / raw[date(2025, 5, 30)]["c"] == pytest.approx(1 / 2, rel=0.15)
+
+
+# What the program does not ask
+
+
+def test_open_and_close_are_those_of_the_day(server: SandboxServer) -> None:
+    for ticker, adjusted in (("FLIP", "false"), ("FLIP", "true"), ("I:NDX", "true")):
+        found = ask_json(server, f"/v1/open-close/{ticker}/2025-02-28", adjusted=adjusted)
+        (bar,) = bars(server, ticker, "1/day", "2025-02-28", "2025-02-28", adjusted=adjusted)
+        assert [found[name] for name in ("open", "high", "low", "close")] == [bar[name] for name in "ohlc"]
+        assert found.get("volume") == bar.get("v")
+    assert ask(server, "/v1/open-close/FLIP/2025-03-01").status_code == 404
+
+
+def test_summaries_are_short_snapshots(server: SandboxServer) -> None:
+    asked = {"ticker.any_of": "AAPL,C:EURUSD,I:NDX,NOPE"}
+    aapl, eurusd, index, nope = ask_json(server, "/v1/summaries", **asked)["results"]
+    assert (aapl["price"], aapl["type"], eurusd["type"]) == (aapl["session"]["close"], "stocks", "fx")
+    assert index["error"] == nope["error"] == "NOT_FOUND"
+
+
+def test_the_lists_of_exchanges_types_and_dividends_are_there(server: SandboxServer) -> None:
+    exchanges = ask_json(server, "/v3/reference/exchanges", asset_class="stocks")["results"]
+    assert {"XNYS", "XNAS"} <= {one["mic"] for one in exchanges}
+    types = ask_json(server, "/v3/reference/tickers/types", locale="us")["results"]
+    assert {"CS", "ETF"} <= {one["code"] for one in types}
+    assert ask_json(server, "/v3/reference/exchanges", asset_class="crypto")["results"] == []
+    for version in ("stocks/v1", "v3/reference"):
+        assert ask_json(server, f"/{version}/dividends", ticker="AAPL")["results"] == []
 
 
 # Who is listed

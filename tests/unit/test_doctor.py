@@ -28,6 +28,7 @@ from assetbatch.doctor.findings import (
     of_provider,
     of_queue,
     of_redis,
+    of_references,
     of_registered,
     of_rules,
     of_tables,
@@ -35,6 +36,7 @@ from assetbatch.doctor.findings import (
     ok,
     warning,
 )
+from assetbatch.domain import references
 from assetbatch.domain.asset_classes import AssetType, Product
 from assetbatch.domain.assets import Asset, Rule
 from assetbatch.domain.entitlements import Entitlements, Restriction
@@ -242,6 +244,19 @@ class TestPartitions:
 
 
 class TestThePlan:
+    def test_tells_which_reference_data_are_refused(self) -> None:
+        asked = {
+            "holidays": references.Asked(NOW),
+            "listing": references.Asked(NOW, references.AskOutcome.REFUSED, "not authorized"),
+            "renames": references.Asked(
+                NOW - references.REFUSED_MS, references.AskOutcome.REFUSED, "not authorized"
+            ),
+            "listing:AAPL": references.Asked(NOW, references.AskOutcome.FAILED, "HTTP 500"),
+        }
+        (found,) = of_references(asked, NOW)
+        assert found.level is Level.OK
+        assert found.message.startswith("your plan has no listing: not authorized; asked again ")
+
     def test_of_the_free_tier_lacks_what_it_is_expected_to_lack(self) -> None:
         known = Entitlements(end_of_day=True)
         known.refused(Restriction.TODAY, AssetType.FOREX, "no", NOW, ticker="C:XAUUSD")

@@ -24,6 +24,7 @@ from assetbatch.domain.listings import (
     after_changes,
     after_details,
     after_not_found,
+    is_anothers,
     is_silent,
     last_trade_day,
     sessions_between,
@@ -122,6 +123,15 @@ class TestAnAnswer:
     ) -> None:
         after = after_changes(UNLISTED, "META", changes, date(2026, 11, 10), NOW)
         assert (after.state, after.until) == (ListingState.DELISTED, date(2026, 11, 10))
+
+    @pytest.mark.parametrize(
+        ("before", "now", "is_another"),
+        [("BBG1", "BBG2", True), ("BBG1", "BBG1", False), ("", "BBG2", False), ("BBG1", "", False)],
+    )
+    def test_may_name_another_company(self, before: str, now: str, is_another: bool) -> None:
+        known = structs.replace(LISTED, figi=before)
+        assert is_anothers(known, Details(figi=now)) is is_another
+        assert not is_anothers(None, Details(figi=now))
 
     def test_that_it_is_not_found_keeps_what_is_known(self) -> None:
         after = after_not_found(LISTED, NOW)

@@ -31,6 +31,7 @@ from assetbatch.doctor.findings import (
     of_provider,
     of_queue,
     of_redis,
+    of_references,
     of_refusals,
     of_registered,
     of_rules,
@@ -247,8 +248,12 @@ class _Examination:
 
     def plan(self) -> Iterable[Finding]:
         if self._config.api_key is None:
-            return [not_checked("plan", "it needs an API key")]
-        return of_plan(self._config, self._services.entitlements(), self._services.now_ms())
+            yield not_checked("plan", "it needs an API key")
+            return
+        now_ms = self._services.now_ms()
+        yield from of_plan(self._config, self._services.entitlements(), now_ms)
+        if self._config.follows_exchange or self._config.enabled_rules:
+            yield from of_references(self._services.reference_store.load(), now_ms)
 
     def window(self) -> Iterable[Finding]:
         if self._config.api_key is None:

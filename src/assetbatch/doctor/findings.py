@@ -19,6 +19,7 @@ from assetbatch.database.facts import DatabaseFacts
 from assetbatch.database.failures import INIT_HINT
 from assetbatch.database.partitions import Partition, looked_after, missing
 from assetbatch.database.shape import Concern
+from assetbatch.domain import references
 from assetbatch.domain.asset_classes import AssetType, Product, product_of
 from assetbatch.domain.assets import Asset, Rule
 from assetbatch.domain.due import RUN_QUEUE_SILENT_MS
@@ -398,6 +399,18 @@ def of_plan(config: Config, known: Entitlements, now_ms: int) -> list[Finding]:
             hint = f"is {config.rate_limiting.plan_setting(product)} what this key has? {page}"
             findings.append(warning("plan", words, hint))
     return findings
+
+
+def of_references(asked: Mapping[str, references.Asked], now_ms: int) -> list[Finding]:
+    """Return which reference data the plan is known to refuse. Prices and bars do not depend on them."""
+    return [
+        ok(
+            "plan",
+            f"your plan has no {name}: {one.error}; asked again {moment(one.at_ms + references.REFUSED_MS)}",
+        )
+        for name, one in asked.items()
+        if one.is_refused(now_ms)
+    ]
 
 
 def _horizon(known: Entitlements, asset_type: AssetType, now_ms: int) -> str:

@@ -133,6 +133,11 @@ def after_details(before: Listing | None, details: Details, last_day: date | Non
     )
 
 
+def is_anothers(before: Listing | None, details: Details) -> bool:
+    """Return whether a ticker names another company's shares than when it was last asked for."""
+    return before is not None and bool(before.figi and details.figi) and before.figi != details.figi
+
+
 def after_not_found(before: Listing | None, now_ms: int) -> Listing:
     """Return what is known after the provider has not found a ticker; the changes of its company may say
     more."""

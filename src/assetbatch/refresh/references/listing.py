@@ -20,6 +20,7 @@ from assetbatch.domain.listings import (
     after_changes,
     after_details,
     after_not_found,
+    is_anothers,
     is_silent,
     last_trade_day,
     wants_listing,
@@ -120,9 +121,14 @@ class ListingHandler(_OfStock[Details]):
         return provider.details(_asset(services, reference).polygon_ticker, deadline_seconds=seconds)
 
     def store(self, services: Services, reference: Reference, answer: Details, now_ms: int) -> Stored:
-        """Keep what it says. For a stock that keeps bars it is asked since when the ticker is its own."""
+        """Keep what it says. For a stock that keeps bars it is asked since when the ticker is its own. If it
+        is another company's now, look for what became of the one before."""
         asset, stored = _asset(services, reference), _stored(services, reference)
         before = stored.listing if stored else None
+        if before and is_anothers(before, answer):
+            after = after_not_found(before, now_ms)
+            _save(services, reference, after, now_ms)
+            return Stored("another company's", [of_renames(reference.symbol, before.figi)])
         after = after_details(before, answer, last_trade_day(asset.market, stored), now_ms)
         _save(services, reference, after, now_ms)
         is_new = before is None or before.state is ListingState.UNLISTED

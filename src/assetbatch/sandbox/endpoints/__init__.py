@@ -12,6 +12,8 @@ from urllib.parse import unquote
 from assetbatch.sandbox.endpoints import (
     bars,
     conversion,
+    dividends,
+    exchanges,
     grouped_day,
     grouped_stocks,
     holidays,
@@ -20,10 +22,12 @@ from assetbatch.sandbox.endpoints import (
     last_trade,
     market_snapshot,
     market_status,
+    open_close,
     previous_day,
     snapshot,
     splits,
     stock_snapshot,
+    summaries,
     ticker_details,
     ticker_events,
     tickers,
@@ -35,8 +39,8 @@ ENDPOINTS: dict[re.Pattern[str], Callable[..., SandboxResponse]] = {
     re.compile(module.PATH): module.respond
     for module in (
         snapshot, market_snapshot, bars, previous_day, grouped_day, grouped_stocks, market_status, holidays,
-        last_quote, last_trade, conversion, tickers, ticker_details, ticker_events, splits,
-        stock_snapshot, index_snapshot,
+        last_quote, last_trade, conversion, tickers, exchanges, ticker_details, ticker_events, splits,
+        stock_snapshot, index_snapshot, summaries, open_close, dividends,
     )
 }  # fmt: skip
 

@@ -12,10 +12,11 @@ from assetbatch.sandbox.market_data import MarketData
 from assetbatch.sandbox.parameters import choice, day, integer, with_cursor
 from assetbatch.sandbox.responses import EMPTY_PAGE, Request, SandboxResponse, bad_request, cursor_url, ok
 
-PATH = r"/stocks/v1/splits"
+PATH = r"/(stocks/v1|v3/reference)/splits"
 
 _KINDS = ("forward_split", "reverse_split", "stock_dividend")
 _COLUMNS = ("execution_date", "ticker", "adjustment_type", "split_from", "split_to", "id")
+_OLD_FIELDS = ("id", "ticker", "execution_date", "split_from", "split_to")
 _COMPARISONS: Mapping[str, Callable[[str, str], bool]] = {
     "": lambda value, bound: value == bound,
     ".gte": lambda value, bound: value >= bound,
@@ -26,16 +27,19 @@ _COMPARISONS: Mapping[str, Callable[[str, str], bool]] = {
 }
 
 
-def respond(data: MarketData, request: Request) -> SandboxResponse:
-    """Return one page of splits, 100 unless `limit` says otherwise, the newest first."""
+def respond(data: MarketData, request: Request, version: str) -> SandboxResponse:
+    """Return one page of splits, the newest first: 100 (of the old version 10), or `limit`."""
     query = with_cursor(request)
-    limit = integer(request, query, "limit", 100, 1, 5_001)
+    is_old = version == "v3/reference"
+    limit = integer(request, query, "limit", *((10, 1, 1_000) if is_old else (100, 1, 5_001)))
     skip = integer(request, query, "skip", 0, 0, 10**9)
     _check(request, query)
     if query.get("page") == EMPTY_PAGE:
         return ok(request, {"results": []})
     found = [row for row in _rows(data, request, query) if _matches(row, query)]
-    for column, is_descending in reversed(_order(request, query)):
+    if is_old:
+        found = [{name: row[name] for name in _OLD_FIELDS} for row in found if _has_direction(row, query)]
+    for column, is_descending in reversed(_old_order(request, query) if is_old else _order(request, query)):
         found.sort(key=lambda row: row[column], reverse=is_descending)
     more = {}
     if skip + limit < len(found):
@@ -90,6 +94,16 @@ def _matches(row: Mapping[str, Any], query: Mapping[str, str]) -> bool:
         for suffix, compare in _COMPARISONS.items()
         if query.get(f"{column}{suffix}")
     )
+
+
+def _has_direction(row: Mapping[str, Any], query: Mapping[str, str]) -> bool:
+    wanted = query.get("reverse_split", "").lower()
+    return wanted not in ("true", "false") or (row["split_from"] > row["split_to"]) == (wanted == "true")
+
+
+def _old_order(request: Request, query: Mapping[str, str]) -> list[tuple[str, bool]]:
+    column = choice(request, query, "sort", ("execution_date", "ticker"), "execution_date")
+    return [(column, choice(request, query, "order", ("asc", "desc"), "desc") == "desc"), ("ticker", False)]
 
 
 def _order(request: Request, query: Mapping[str, str]) -> list[tuple[str, bool]]:
