@@ -102,6 +102,11 @@ class TestConfiguration:
         [
             ("type: EFT", "secondary_assets[0].type: found 'EFT', expected one of CS, ETF"),
             ("exchange: []", "secondary_assets[0].exchange: found a list, expected a code of ISO 10383"),
+            (
+                "exchange: [XNYS, nyse]",
+                "secondary_assets[0].exchange[1]: found 'nyse', expected a code of ISO",
+            ),
+            ("type: [CS, 5]", "secondary_assets[0].type[1]: found 5, expected one of CS, ETF"),
             ("exchange: NYSE2", "secondary_assets[0].exchange: found 'NYSE2', expected a code of ISO 10383"),
             ("quote: USD", "found quote for stocks, expected exchange and type to narrow it"),
         ],

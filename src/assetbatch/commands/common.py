@@ -95,23 +95,31 @@ def known_work(services: Services, ids: Sequence[str]) -> KnownWork:
     groups: list[Group] = []
     references: list[Reference] = []
     gone: list[str] = []
-    if of_references := [item_id for item_id in ids if is_reference(item_id)]:
+    of_references: list[str] = []
+    of_groups: list[str] = []
+    for item_id in ids:
+        if ":" not in item_id and (asset := by_symbol.get(item_id)):  # a price, as nearly all are
+            work.append(Work(asset))
+        elif is_reference(item_id):
+            of_references.append(item_id)
+        elif item_id.startswith(GROUP_PREFIX):
+            of_groups.append(item_id)
+        else:
+            symbol, kind, first_day, last_day = parse_work_id(item_id)
+            if asset := by_symbol.get(symbol):
+                work.append(Work(asset, kind, first_day, last_day))
+            else:
+                gone.append(item_id)
+    if of_references:
         from assetbatch.refresh.references import wanted_references
 
-        references, gone = wanted_references(services, of_references)
-        ids = [item_id for item_id in ids if not is_reference(item_id)]
-    if of_groups := [item_id for item_id in ids if item_id.startswith(GROUP_PREFIX)]:
+        references, useless = wanted_references(services, of_references)
+        gone += useless
+    if of_groups:
         from assetbatch.domain.groups import parse_group
 
         groups = [group for group in map(parse_group, of_groups) if group]
         gone += [item_id for item_id in of_groups if parse_group(item_id) is None]
-        ids = [item_id for item_id in ids if not item_id.startswith(GROUP_PREFIX)]
-    for item_id in ids:
-        symbol, kind, first_day, last_day = parse_work_id(item_id)
-        if asset := by_symbol.get(symbol):
-            work.append(Work(asset, kind, first_day, last_day))
-        else:
-            gone.append(item_id)
     return KnownWork(work, groups, references, gone)
 
 
