@@ -44,6 +44,7 @@ class _Facts(NamedTuple):
     window: WindowState
     queue: QueueState
     waits: int
+    finer: Mapping[str, int]
     stored: Mapping[str, StoredAsset] | None
     tallies: Mapping[str, Tally]
     errors: Sequence[AssetbatchError]
@@ -108,7 +109,7 @@ def _read(services: Services) -> _Facts:
     cycles = {command: services.history.cycles(command) for command in Command}
     window = services.window.state()
     queue = services.queue.state()
-    waits = services.history.waits_of_last_hour(now_ms)
+    waits, finer = services.history.waits_of_last_hour(now_ms), services.history.finer_of_last_day(now_ms)
     errors: list[AssetbatchError] = []
     stored: Mapping[str, StoredAsset] | None = None
     tallies: Mapping[str, Tally] = {}
@@ -121,7 +122,7 @@ def _read(services: Services) -> _Facts:
     write, *_ = preflight_errors(services.redis, ("HSET", services.keys.job("status"), "field", "value"))
     if write:
         errors.append(write)
-    return _Facts(now_ms, known, jobs, cycles, window, queue, waits, stored, tallies, errors)
+    return _Facts(now_ms, known, jobs, cycles, window, queue, waits, finer, stored, tallies, errors)
 
 
 def _assets(config: Config, facts: _Facts) -> list[AssetHealth]:
@@ -153,6 +154,7 @@ def _problems(services: Services, facts: _Facts, assets: Sequence[AssetHealth]) 
         known_since_ms=cycles[-1].started_ms if cycles else None,
         last_enqueued=enqueued[0] if enqueued else None,
         asked_again=asked_again(facts.stored or {}, facts.tallies),
+        finer=facts.finer,
     )
     broken = [Problem(error.message, error.hint, Severity.CRITICAL) for error in facts.errors]
     return broken + problems_of(situation)
