@@ -16,13 +16,14 @@ from assetbatch.domain.coverage import answered, pages
 from assetbatch.domain.endings import ENDINGS, TOO_MANY_CALLS
 from assetbatch.domain.entitlements import Entitlements
 from assetbatch.domain.formatting import plural
+from assetbatch.domain.market_hours import is_closed_day
 from assetbatch.domain.metrics import CallMade, measure_calls
 from assetbatch.domain.models import Changes, Comparison, Look, StoredAsset
 from assetbatch.domain.records import EndReason, Started
 from assetbatch.domain.results import CycleResult
 from assetbatch.domain.status import OPEN, Status
 from assetbatch.domain.units import HOUR_MS, MINUTE_MS
-from assetbatch.domain.verification import may_verify, pages_to_verify, rests
+from assetbatch.domain.verification import may_verify, pages_to_verify
 from assetbatch.domain.work import Work, WorkKind, days_range
 from assetbatch.errors import AssetbatchError, RedisError
 from assetbatch.refresh.batch import BatchReport, WorkChunk
@@ -162,7 +163,9 @@ def _due(services: Services, known: Entitlements) -> Iterator[Work]:
     """Return the pages that are due now, worked out when the first is wanted."""
     services.load_members()
     now_ms = services.now_ms()
-    assets = [asset for asset in services.config.assets if asset.bars and not rests(asset.market, now_ms)]
+    assets = [
+        asset for asset in services.config.assets if asset.bars and not is_closed_day(asset.market, now_ms)
+    ]
     symbols = [asset.symbol for asset in assets]
     stored = services.store.load(symbols)
     return pages_to_verify(assets, stored, services.store.verified(symbols), known, now_ms)

@@ -100,9 +100,10 @@ def set_listed_days(listed: SpecialDays) -> None:
             _HOURS[market] = _Hours(hours.sessions, dict(listed))
 
 
-def follows_exchange(market: Market) -> bool:
-    """Return whether a market follows the days of the stock exchange."""
-    return isinstance(_HOURS[market].sessions, TradingDays)
+def is_closed_day(market: Market, at_ms: int) -> bool:
+    """Return whether the exchange that a market follows has no session on this New York day; False for a
+    market of another kind."""
+    return isinstance(_HOURS[market].sessions, TradingDays) and not sessions(market, day_of(at_ms))
 
 
 def special_day(market: Market, day: date) -> SpecialDay | None:
