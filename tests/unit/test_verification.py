@@ -34,6 +34,7 @@ from assetbatch.domain.verification import (
     next_page,
     pages_to_verify,
     record,
+    rests,
     to_doubt,
 )
 from assetbatch.domain.work import Work, WorkKind, days_range
@@ -314,3 +315,20 @@ class TestWhatAnAnswerIsComparedWith:
         before = [CoveredInterval(day(0), day(2), IntervalState.AGAIN)]
         (only,) = looks(Market.CRYPTO, self.NEWS, before, 9, insisted=True)
         assert (only.start_ms, only.end_ms, only.room, only.insisted) == (day(0), day(2), 576, True)
+
+
+@pytest.mark.parametrize(
+    ("market", "on", "at_rest"),
+    [
+        (Market.STOCK, date(2026, 11, 26), True),  # Thanksgiving
+        (Market.STOCK, date(2026, 11, 27), False),  # an early close
+        (Market.STOCK_EXTENDED, date(2026, 11, 28), True),
+        (Market.INDEX, date(2025, 1, 9), True),  # an unscheduled closure
+        (Market.INDEX, date(2026, 11, 30), False),
+        (Market.FOREX, date(2026, 11, 28), False),
+        (Market.CRYPTO, date(2026, 11, 28), False),
+    ],
+)
+def test_no_spare_call_is_for_an_exchange_on_a_closed_day(market: Market, on: date, at_rest: bool) -> None:
+    for hours in (0, 12, 23):
+        assert rests(market, start_of_day(on) + hours * HOUR_MS) is at_rest

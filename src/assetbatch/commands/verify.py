@@ -22,7 +22,7 @@ from assetbatch.domain.records import EndReason, Started
 from assetbatch.domain.results import CycleResult
 from assetbatch.domain.status import OPEN, Status
 from assetbatch.domain.units import HOUR_MS, MINUTE_MS
-from assetbatch.domain.verification import may_verify, pages_to_verify
+from assetbatch.domain.verification import may_verify, pages_to_verify, rests
 from assetbatch.domain.work import Work, WorkKind, days_range
 from assetbatch.errors import AssetbatchError, RedisError
 from assetbatch.refresh.batch import BatchReport, WorkChunk
@@ -161,10 +161,11 @@ def spend_spare_calls(services: Services, engine: Engine, progress: Progress, re
 def _due(services: Services, known: Entitlements) -> Iterator[Work]:
     """Return the pages that are due now, worked out when the first is wanted."""
     services.load_members()
-    assets = [asset for asset in services.config.assets if asset.bars]
+    now_ms = services.now_ms()
+    assets = [asset for asset in services.config.assets if asset.bars and not rests(asset.market, now_ms)]
     symbols = [asset.symbol for asset in assets]
     stored = services.store.load(symbols)
-    return pages_to_verify(assets, stored, services.store.verified(symbols), known, services.now_ms())
+    return pages_to_verify(assets, stored, services.store.verified(symbols), known, now_ms)
 
 
 def differences(symbol: SymbolVerified) -> Iterator[str]:

@@ -205,7 +205,8 @@ def _refreshed(case: _Case, stored: StoredAsset, as_of_ms: int, last_sync_ms: in
     if not case.by_snapshot:  # then the price follows from the bars
         complete_to_ms = max(complete_to_ms, asked_to(stored.coverage, now_ms) or 0)
     frequency_ms = asset.update_frequency_seconds * SECOND_MS
-    visible_ms = last_open(asset.market, min(now_ms, visible_until_ms))
+    of_class = asset.asset_class
+    visible_ms = last_open(of_class.market, min(now_ms, visible_until_ms))
     return _Refreshed(
         now_ms=now_ms,
         complete_to=complete_to_ms,
@@ -214,7 +215,7 @@ def _refreshed(case: _Case, stored: StoredAsset, as_of_ms: int, last_sync_ms: in
         visible_until=visible_until_ms,
         frequency=frequency_ms - min(JITTER_MS, frequency_ms * 3 // 10),
         may_ask_today=known.may_ask_today(asset.asset_type, now_ms),
-        published_after=asset.asset_class.published_after_ms,
+        published_after=of_class.published_after_ms,
         whole_day_at=_whole_day_at(case, visible_ms),
     )
 

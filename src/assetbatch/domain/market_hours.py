@@ -100,6 +100,11 @@ def set_listed_days(listed: SpecialDays) -> None:
             _HOURS[market] = _Hours(hours.sessions, dict(listed))
 
 
+def follows_exchange(market: Market) -> bool:
+    """Return whether a market follows the days of the stock exchange."""
+    return isinstance(_HOURS[market].sessions, TradingDays)
+
+
 def special_day(market: Market, day: date) -> SpecialDay | None:
     """Return what a weekday of a market is, with its name, if the market is closed on it or closes early."""
     hours = _HOURS[market]

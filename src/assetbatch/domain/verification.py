@@ -16,7 +16,13 @@ from assetbatch.domain.asset_classes import Market
 from assetbatch.domain.assets import Asset
 from assetbatch.domain.coverage import ANSWERED, answered
 from assetbatch.domain.entitlements import Entitlements
-from assetbatch.domain.market_hours import day_of, open_ms_between, start_of_day
+from assetbatch.domain.market_hours import (
+    day_of,
+    follows_exchange,
+    open_ms_between,
+    sessions,
+    start_of_day,
+)
 from assetbatch.domain.models import (
     Comparison,
     CoveredInterval,
@@ -355,6 +361,12 @@ def pages_to_verify(
         tried = Look(*days_range(work), now_ms + 1, usable=False)  # not again in this run
         state[symbol] = record(state[symbol], tried, Comparison())
         put(number)
+
+
+def rests(market: Market, now_ms: int) -> bool:
+    """Return whether spare calls leave a market alone: its exchange has no session on this New York day, and
+    then nothing is asked for it."""
+    return follows_exchange(market) and not sessions(market, day_of(now_ms))
 
 
 def may_verify(asset: Asset, stored: StoredAsset | None, known: Entitlements, now_ms: int) -> bool:
