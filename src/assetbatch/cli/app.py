@@ -83,8 +83,8 @@ app = typer.Typer(
     name="assetbatch",
     cls=LazyGroup,
     add_completion=True,
-    help="Keeps forex, gold and crypto prices fresh in PostgreSQL on a budget of API calls. "
-    "Cron starts it; each start is one bounded cycle.",
+    help="Keeps prices of forex, gold, crypto, stocks and indices fresh in PostgreSQL on a budget of API "
+    "calls. Cron starts it; each start is one bounded cycle.",
     epilog="Examples: assetbatch --sandbox run-priority  |  assetbatch doctor  |  assetbatch status\n\n"
     "Exit codes: 0 all done, nothing to do, or an earlier start still runs; 1 some assets failed; 2 usage or "
     "configuration; 3 Redis, PostgreSQL or the API cannot be reached; 4 the API refuses the key; 143, 130 "
