@@ -247,12 +247,16 @@ class TestDays:
     """Days of the past of the whole market, a call each."""
 
     @pytest.fixture
-    def past(self, make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch) -> World:
+    def unknown(self, make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch) -> World:
+        """Before the members are looked up."""
         monkeypatch.setattr(days, "QUEUED_AT_ONCE", 3)  # each takes the simulated provider a while
         rule = {**RULE, "years_of_days": 1}
-        world = make_world(document={"priority_assets": [], "secondary_assets": [rule]}, days=None)
-        take(world, COINS)
-        return world
+        return make_world(document={"priority_assets": [], "secondary_assets": [rule]}, days=None)
+
+    @pytest.fixture
+    def past(self, unknown: World) -> World:
+        take(unknown, COINS)
+        return unknown
 
     def stored(self, world: World) -> list[tuple[date, int]]:
         return world.rows("SELECT day, count(*) FROM market_data.ohlcv_1d GROUP BY day ORDER BY day DESC")
@@ -267,6 +271,20 @@ class TestDays:
         assert found[0] == (date(2026, 11, 17), len(COINS))
         assert found[-1] == (date(2026, 11, 14), len(COINS))
         assert len(found) == 4
+
+    def test_wait_until_the_members_of_their_market_are_known(self, unknown: World) -> None:
+        unknown.enqueue_secondary()
+        assert queued(unknown) == ["reference:tickers:crypto/USD"]
+        unknown.run_queue()
+        unknown.enqueue_secondary()
+        assert len([name for name in queued(unknown) if "days" in name]) == 3
+
+    def test_that_wait_are_not_asked_for_once_a_rule_without_members_is_there(self, past: World) -> None:
+        past.enqueue_secondary()
+        past.document["secondary_assets"].append({**RULE, "quote": "EUR"})
+        past.run_queue()
+        assert [path.rpartition("/")[2] for path in past.paths] == ["2026-11-17"]  # that of the prices
+        assert queued(past) == []
 
     def test_that_have_come_are_not_asked_for_again(self, past: World) -> None:
         past.enqueue_secondary()
@@ -351,6 +369,21 @@ class TestStocks:
             clock.at_ms += 4 * HOUR_MS
             self.start(market)
         assert self.grouped(market) == ["2026-11-24", "2026-11-25", "2026-11-27"]
+
+    def test_has_the_past_of_a_member_that_came_with_the_same_start(
+        self, market: World, clock: SetClock, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(days, "QUEUED_AT_ONCE", 1)
+        (rule,) = market.document["secondary_assets"]
+        market.document["secondary_assets"] = [{**rule, "years_of_days": 1}]
+        self.start(market)
+        market.rows("DELETE FROM data_sources.assetbatch_members WHERE ticker = 'SPY' RETURNING 1")
+        clock.at_ms += DAY_MS
+        self.start(market)
+        (day,) = self.grouped(market)[-1:]
+        assert (date.fromisoformat(day), "SPY") in market.rows(
+            "SELECT d.day, s.symbol FROM market_data.ohlcv_1d d JOIN trading.symbols s ON s.id = d.symbol_id"
+        )
 
     def test_is_looked_up_by_exchange_and_type(self, market: World) -> None:
         (rule,) = market.document["secondary_assets"]

@@ -55,3 +55,7 @@ SELECT day FROM data_sources.assetbatch_market_days WHERE market = %(market)s AN
 INSERT INTO data_sources.assetbatch_market_days (market, day, asked_at, bars)
 VALUES (%(market)s, %(day)s, to_timestamp(%(asked_ms)s / 1000.0::float8), %(bars)s)
 ON CONFLICT (market, day) DO UPDATE SET asked_at = excluded.asked_at, bars = excluded.bars;
+
+-- name: forget_market_days
+-- Forget which days of a market were answered.
+DELETE FROM data_sources.assetbatch_market_days WHERE market = %(market)s;

@@ -43,6 +43,8 @@ class DaysHandler(ReferenceHandler["PricesAnswer"]):
         alone as long as that is believed."""
         found: list[Reference] = []
         for asset_type in dict.fromkeys(rule.every for rule in services.config.enabled_rules):
+            if not _has_members(services, asset_type):
+                continue
             for reference in islice(_missing(services, asset_type, now_ms), QUEUED_AT_ONCE):
                 before = asked.get(reference.name)
                 if before is None or is_due(before, DAY_MS, now_ms):
@@ -52,10 +54,9 @@ class DaysHandler(ReferenceHandler["PricesAnswer"]):
         return found
 
     def is_wanted(self, services: Services, reference: Reference) -> bool:
-        """Return whether a rule wants the day."""
-        services.load_members()
+        """Return whether a rule wants the day, and the members of its market are known."""
         read = _read(reference)
-        if read is None:
+        if read is None or not _has_members(services, read[0]):
             return False
         first = wanted_from(services.config.enabled_rules, read[0], services.now_ms())
         return first is not None and read[1] >= first
@@ -74,6 +75,7 @@ class DaysHandler(ReferenceHandler["PricesAnswer"]):
 
     def store(self, services: Services, reference: Reference, answer: PricesAnswer, now_ms: int) -> Stored:
         """Store the bar of each registered asset."""
+        services.load_members()  # a page of tickers may have come since the start
         asset_type, day = _known(reference)
         days: dict[str, list[DayBar]] = {}
         for ticker, bar in answer.days.items():
@@ -87,6 +89,16 @@ class DaysHandler(ReferenceHandler["PricesAnswer"]):
         """Remember a refusal or a failure; the database knows which days have come."""
         if asked.outcome is not AskOutcome.ANSWERED:
             super().remember(services, reference, asked)
+
+
+def _has_members(services: Services, asset_type: AssetType) -> bool:
+    """Return whether each rule for a class has its members: a day is asked for once, for all of them."""
+    services.load_walks()
+    return all(
+        (walk := services.walks.get(rule.key)) is not None and walk.knows_members
+        for rule in services.config.enabled_rules
+        if rule.every is asset_type
+    )
 
 
 def _missing(services: Services, asset_type: AssetType, now_ms: int) -> Sequence[Reference]:
