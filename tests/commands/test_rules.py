@@ -299,14 +299,24 @@ class TestDays:
         past.enqueue_secondary()
         assert "reference:days:crypto:2026-11-17" not in queued(past)
 
-    def test_that_the_plan_does_not_show_end_the_search(self, past: World) -> None:
-        past.provider.order("not-authorized-200", times=100, path_contains="2026-11-16")
+    def test_that_the_plan_does_not_show_end_the_search(self, past: World, clock: SetClock) -> None:
+        """The newest of them costs a call, and again after a week; newer ones are asked for."""
+        past.provider.order("not-authorized-200", times=100, path_contains="2026-11-15")
         past.enqueue_secondary()
         past.run_queue()
+        asked = [path.rpartition("/")[2] for path in past.paths]
+        assert asked == ["2026-11-17", "2026-11-16", "2026-11-15"]
+        assert queued(past) == []
         before = len(past.paths)
         past.enqueue_secondary()
         past.run_queue()
-        assert [path for path in past.paths[before:] if "/grouped/" in path] == []
+        assert past.paths[before:] == []
+        clock.at_ms += 7 * DAY_MS
+        for _ in range(3):  # three days at once
+            past.enqueue_secondary()
+            past.run_queue()
+        assert sum("2026-11-15" in path for path in past.paths[before:]) == 1
+        assert sum("2026-11-14" in path for path in past.paths) == 0
 
     def test_are_in_the_outlook(self, past: World) -> None:
         with past.services() as services:

@@ -39,18 +39,16 @@ class DaysHandler(ReferenceHandler["PricesAnswer"]):
         asked: Mapping[str, Asked],
         now_ms: int,
     ) -> Sequence[Reference]:
-        """Return the newest days that are missing. Older ones than a day that the plan does not show are left
-        alone as long as that is believed."""
+        """Return the newest days that are missing and that the plan may show."""
         found: list[Reference] = []
         for asset_type in dict.fromkeys(rule.every for rule in services.config.enabled_rules):
             if not _has_members(services, asset_type):
                 continue
             for reference in islice(_missing(services, asset_type, now_ms), QUEUED_AT_ONCE):
-                before = asked.get(reference.name)
-                if before is None or is_due(before, DAY_MS, now_ms):
-                    found.append(reference)
-                elif before.outcome is AskOutcome.REFUSED:
+                if self.known_refusal(asked, reference, now_ms):
                     break
+                if is_due(asked.get(reference.name), DAY_MS, now_ms):
+                    found.append(reference)
         return found
 
     def is_wanted(self, services: Services, reference: Reference) -> bool:
@@ -85,6 +83,15 @@ class DaysHandler(ReferenceHandler["PricesAnswer"]):
         services.store.save(Changes(days=days, market_days=[came]), now_ms)
         return Stored(f"{plural(len(days), 'bar')} stored")
 
+    def known_refusal(self, asked: Mapping[str, Asked], reference: Reference, now_ms: int) -> Asked | None:
+        """Return the refusal of this day or of a newer one: a plan shows the days since one of them."""
+        asset_type, day = _known(reference)
+        for name, before in asked.items():
+            of = _of_name(name)
+            if of is not None and of[0] is asset_type and of[1] >= day and before.is_refused(now_ms):
+                return before
+        return None
+
     def remember(self, services: Services, reference: Reference, asked: Asked) -> None:
         """Remember a refusal or a failure; the database knows which days have come."""
         if asked.outcome is not AskOutcome.ANSWERED:
@@ -108,6 +115,11 @@ def _missing(services: Services, asset_type: AssetType, now_ms: int) -> Sequence
     answered = services.store.market_days(asset_type.value, first)
     days = missing_days(asset_type, first, answered, services.entitlements(), now_ms)
     return [Reference(ReferenceKind.DAYS, f"{asset_type.value}:{day.isoformat()}") for day in days]
+
+
+def _of_name(name: str) -> tuple[AssetType, date] | None:
+    kind, _, detail = name.partition(":")
+    return _read(Reference(ReferenceKind.DAYS, detail)) if kind == ReferenceKind.DAYS else None
 
 
 def _read(reference: Reference) -> tuple[AssetType, date] | None:
