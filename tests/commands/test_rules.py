@@ -318,6 +318,23 @@ class TestDays:
         assert sum("2026-11-15" in path for path in past.paths[before:]) == 1
         assert sum("2026-11-14" in path for path in past.paths) == 0
 
+    @pytest.mark.parametrize("fault", ["zeros", "wrong-types", "hole=2026-11-15"])
+    def test_whose_answer_is_of_no_use_are_asked_for_again_after_a_week(
+        self, past: World, clock: SetClock, fault: str
+    ) -> None:
+        bad = "2026-11-15"
+        past.provider.order(fault, times=1, path_contains=bad)
+        past.enqueue_secondary()
+        past.run_queue()
+        assert bad not in [str(day) for day, _ in self.stored(past)]
+        past.enqueue_secondary()
+        assert [name for name in queued(past) if bad in name] == []
+        clock.at_ms += 7 * DAY_MS
+        for _ in range(3):  # the days of the week come first
+            past.enqueue_secondary()
+            past.run_queue()
+        assert bad in [str(day) for day, _ in self.stored(past)]
+
     def test_are_in_the_outlook(self, past: World) -> None:
         with past.services() as services:
             (found,) = foreseen(services)

@@ -105,15 +105,15 @@ def test_the_end_of_a_first_walk_makes_all_days_of_its_market_missing(store: Sto
     store.save(Changes(market_days=[MarketDay(market, day, 5) for market in ("stocks", "crypto")]), NOW)
     first = advanced(RULE, continued(RULE, None, NOW), "AAPL", NOW, is_last_page=False, is_whole=True)
     store.take_page(RULE, page("AAPL"), first, {}, TableMappings(), ())
-    assert store.market_days("stocks", day) == {day}
+    assert store.market_days("stocks", day, NOW) == {day}
     last = advanced(RULE, first, "MSFT", NOW, is_last_page=True, is_whole=True)
     store.take_page(RULE, page("MSFT"), last, {}, TableMappings(), ())
-    assert (store.market_days("stocks", day), store.market_days("crypto", day)) == (set(), {day})
+    assert (store.market_days("stocks", day, NOW), store.market_days("crypto", day, NOW)) == (set(), {day})
     store.save(Changes(market_days=[MarketDay("stocks", day, 5)]), NOW)
     again = continued(RULE, store.walks([RULE.key])[RULE.key], NOW + DAY_MS)
     again = advanced(RULE, again, "NEW", NOW + DAY_MS, is_last_page=True, is_whole=True)
     store.take_page(RULE, page("NEW"), again, {}, TableMappings(), ())
-    assert store.market_days("stocks", day) == {day}
+    assert store.market_days("stocks", day, NOW) == {day}
 
 
 def test_a_walk_that_begins_before_the_last_one_was_finished_is_unfinished(store: Store) -> None:

@@ -8,8 +8,8 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from assetbatch.domain.asset_classes import AssetType
-from assetbatch.domain.formatting import plural
-from assetbatch.domain.market_days import missing_days, wanted_from
+from assetbatch.domain.formatting import format_duration, plural
+from assetbatch.domain.market_days import USELESS_MS, is_useful, missing_days, wanted_from
 from assetbatch.domain.models import Changes, DayBar, MarketDay
 from assetbatch.domain.queueing import Lane
 from assetbatch.domain.references import Asked, AskOutcome, Reference, ReferenceKind, is_due
@@ -28,7 +28,7 @@ start of `enqueue-secondary`."""
 
 
 class DaysHandler(ReferenceHandler["PricesAnswer"]):
-    """A day that comes is stored of every member. One without a bar of anybody was a holiday."""
+    """A day that comes is stored of every member. One whose answer is of no use is asked for again."""
 
     lane = Lane.HISTORY
 
@@ -79,9 +79,15 @@ class DaysHandler(ReferenceHandler["PricesAnswer"]):
         for ticker, bar in answer.days.items():
             for symbol in services.config.symbols_of(ticker):
                 days[symbol] = [bar]
-        came = MarketDay(asset_type.value, day, len(answer.days))
+        bars = len(answer.days)
+        useful = is_useful(bars, answer.useless_days)
+        came = MarketDay(asset_type.value, day, bars if useful else 0)
         services.store.save(Changes(days=days, market_days=[came]), now_ms)
-        return Stored(f"{plural(len(days), 'bar')} stored")
+        words = f"{plural(len(days), 'bar')} stored"
+        if not useful:
+            words += f", {plural(answer.useless_days, 'row')} of no use; asked again in "
+            words += format_duration(USELESS_MS)
+        return Stored(words)
 
     def known_refusal(self, asked: Mapping[str, Asked], reference: Reference, now_ms: int) -> Asked | None:
         """Return the refusal of this day or of a newer one: a plan shows the days since one of them."""
@@ -112,7 +118,7 @@ def _missing(services: Services, asset_type: AssetType, now_ms: int) -> Sequence
     first = wanted_from(services.config.enabled_rules, asset_type, now_ms)
     if first is None:
         return ()
-    answered = services.store.market_days(asset_type.value, first)
+    answered = services.store.market_days(asset_type.value, first, now_ms - USELESS_MS)
     days = missing_days(asset_type, first, answered, services.entitlements(), now_ms)
     return [Reference(ReferenceKind.DAYS, f"{asset_type.value}:{day.isoformat()}") for day in days]
 
