@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from assetbatch.config import Config
 from assetbatch.domain.assets import AssetPriority
@@ -17,6 +17,9 @@ from assetbatch.domain.status import AssetState
 from assetbatch.domain.units import HOUR_MS, MINUTE_MS, SECOND_MS
 from assetbatch.health.document import Alert, AssetHealth, HealthStatus, Problem, Severity
 from assetbatch.health.jobs import DIED, enqueue_needed_ms, last_result
+
+if TYPE_CHECKING:
+    from assetbatch.domain.splits import KnownSplit
 
 MISSED_STARTS = 2
 """After how many intervals without a start cron has stopped starting a command: one start may be skipped."""
@@ -57,6 +60,8 @@ class Situation(NamedTuple):
     when."""
     finer: Mapping[str, int] = {}
     """How many times within a day the past of a symbol was wanted once more in smaller bars."""
+    splits: Sequence[tuple[str, KnownSplit]] = ()
+    """The splits that are in doubt, and their symbols."""
 
 
 def problems_of(situation: Situation) -> list[Problem]:
@@ -186,7 +191,8 @@ def assets_not_well(now: Situation) -> Iterator[Problem]:
     state."""
     others: dict[AssetState, list[AssetHealth]] = {}
     for asset in now.assets:
-        if asset.state.is_well or asset.state is AssetState.NEVER:
+        is_thin = asset.state is AssetState.NO_DATA and asset.symbol in now.config.members_by_symbol
+        if asset.state.is_well or asset.state is AssetState.NEVER or is_thin:
             continue
         if _is_critical(asset):
             yield Problem(f"{asset.symbol}: {_what_is_wrong(asset)}", None, Severity.CRITICAL)
@@ -235,6 +241,37 @@ def sizes_differ(now: Situation) -> Iterator[Problem]:
         )
 
 
+def splits_in_conflict(now: Situation) -> Iterator[Problem]:
+    """Yield a problem if the provider lists splits that contradict each other."""
+    if names := _splits(now, is_conflict=True):
+        yield Problem(
+            f"{names}: the provider lists several splits for the day, and they differ: none counts",
+            "look it up, and correct its row in the table of splits: ratio, and state applied or withdrawn",
+        )
+
+
+def splits_do_not_fit(now: Situation) -> Iterator[Problem]:
+    """Yield a problem if the bars around the day of a split do not bear it out."""
+    if names := _splits(now, is_conflict=False):
+        yield Problem(
+            f"{names}: the prices before and after do not fit the split, which counts all the same",
+            "look it up; in its row in the table of splits set fits to true, or state to withdrawn",
+        )
+
+
+def _splits(now: Situation, *, is_conflict: bool) -> str:
+    if not now.splits:
+        return ""
+    from assetbatch.domain.splits import SplitState
+
+    some = [
+        f"{symbol} on {one.split.execution_date}"
+        for symbol, one in now.splits
+        if (one.state is SplitState.CONFLICT) == is_conflict
+    ]
+    return listed(some, NAMES_SHOWN)
+
+
 RULES: tuple[Callable[[Situation], Iterable[Problem]], ...] = (
     commands_failed,
     priority_not_started,
@@ -248,6 +285,8 @@ RULES: tuple[Callable[[Situation], Iterable[Problem]], ...] = (
     dead_letters,
     bars_differ,
     sizes_differ,
+    splits_in_conflict,
+    splits_do_not_fit,
 )
 """All rules; their order is that of problems that are equally grave."""
 
