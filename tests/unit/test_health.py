@@ -18,6 +18,7 @@ from assetbatch.domain.formatting import iso
 from assetbatch.domain.market_hours import to_ms
 from assetbatch.domain.models import BAR_MS, CoveredInterval, IntervalState, StoredAsset
 from assetbatch.domain.queueing import DeadLetter, Lane, QueueState
+from assetbatch.domain.ranges import MOST_FINER
 from assetbatch.domain.reasons import Reason
 from assetbatch.domain.records import Command, CycleRecord, JobState
 from assetbatch.domain.splits import KnownSplit, Split, SplitKind, SplitState
@@ -757,6 +758,11 @@ class TestProblems:
     def test_stored_bars_that_differ_too_often_are_named_while_they_are_asked_for_again(self) -> None:
         (problem,) = problems(asked_again={"BTCUSD": WEDNESDAY - HOUR, "ETHUSD": WEDNESDAY})
         assert problem.message.startswith("BTCUSD, ETHUSD: more than 1 % of the verified bars differed")
+        assert problem.severity == "warning"
+
+    def test_hosts_that_keep_bars_of_different_sizes(self) -> None:
+        (problem,) = problems(finer={"BTCUSD": MOST_FINER, "ETHUSD": MOST_FINER - 1})
+        assert problem.message.startswith("BTCUSD: bars of 1 min are kept here or elsewhere")
         assert problem.severity == "warning"
 
     def test_splits_in_doubt_are_named_with_their_days(self) -> None:

@@ -47,6 +47,7 @@ class _Facts(NamedTuple):
     window: WindowState
     queue: QueueState
     waits: int
+    finer: Mapping[str, int]
     stored: Mapping[str, StoredAsset] | None
     tallies: Mapping[str, Tally]
     splits: Sequence[tuple[str, KnownSplit]]
@@ -112,7 +113,7 @@ def _read(services: Services) -> _Facts:
     cycles = {command: services.history.cycles(command) for command in Command}
     window = services.window.state()
     queue = services.queue.state()
-    waits = services.history.waits_of_last_hour(now_ms)
+    waits, finer = services.history.waits_of_last_hour(now_ms), services.history.finer_of_last_day(now_ms)
     errors: list[AssetbatchError] = []
     stored: Mapping[str, StoredAsset] | None = None
     tallies: Mapping[str, Tally] = {}
@@ -128,7 +129,7 @@ def _read(services: Services) -> _Facts:
     write, *_ = preflight_errors(services.redis, ("HSET", services.keys.job("status"), "field", "value"))
     if write:
         errors.append(write)
-    return _Facts(now_ms, known, jobs, cycles, window, queue, waits, stored, tallies, splits, errors)
+    return _Facts(now_ms, known, jobs, cycles, window, queue, waits, finer, stored, tallies, splits, errors)
 
 
 def _assets(config: Config, facts: _Facts) -> list[AssetHealth]:
@@ -160,6 +161,7 @@ def _problems(services: Services, facts: _Facts, assets: Sequence[AssetHealth]) 
         known_since_ms=cycles[-1].started_ms if cycles else None,
         last_enqueued=enqueued[0] if enqueued else None,
         asked_again=asked_again(facts.stored or {}, facts.tallies),
+        finer=facts.finer,
         splits=facts.splits,
     )
     broken = [Problem(error.message, error.hint, Severity.CRITICAL) for error in facts.errors]

@@ -10,6 +10,7 @@ from assetbatch.domain.assets import AssetPriority
 from assetbatch.domain.due import RUN_QUEUE_SILENT_MS
 from assetbatch.domain.formatting import ago, format_duration, listed, moment, plural
 from assetbatch.domain.queueing import DeadLetter, QueueState
+from assetbatch.domain.ranges import MOST_FINER
 from assetbatch.domain.reasons import Reason
 from assetbatch.domain.records import Command, CycleOutcome, CycleRecord, JobState
 from assetbatch.domain.status import AssetState
@@ -57,6 +58,8 @@ class Situation(NamedTuple):
     asked_again: Mapping[str, int] = {}
     """The symbols of which too much has differed while everything of them is asked for again, and since
     when."""
+    finer: Mapping[str, int] = {}
+    """How many times within a day the past of a symbol was wanted once more in smaller bars."""
     splits: Sequence[tuple[str, KnownSplit]] = ()
     """The splits that are in doubt, and their symbols."""
 
@@ -226,6 +229,17 @@ def bars_differ(now: Situation) -> Iterator[Problem]:
         )
 
 
+def sizes_differ(now: Situation) -> Iterator[Problem]:
+    """Yield a problem for the symbols of which hosts seem to keep bars of different sizes."""
+    found = [symbol for symbol, count in now.finer.items() if count >= MOST_FINER]
+    if found:
+        names = listed(found, NAMES_SHOWN)
+        yield Problem(
+            f"{names}: bars of 1 min are kept here or elsewhere, and bars of 5 min on another host",
+            "give the asset the same `bars` on all hosts; the past is asked for again a day later",
+        )
+
+
 def splits_in_conflict(now: Situation) -> Iterator[Problem]:
     """Yield a problem if the provider lists splits that contradict each other."""
     if names := _splits(now, is_conflict=True):
@@ -269,6 +283,7 @@ RULES: tuple[Callable[[Situation], Iterable[Problem]], ...] = (
     renamed,
     dead_letters,
     bars_differ,
+    sizes_differ,
     splits_in_conflict,
     splits_do_not_fit,
 )
