@@ -22,7 +22,7 @@ from assetbatch.domain.market_hours import to_ms
 from assetbatch.domain.queueing import ItemState, Lane
 from assetbatch.domain.records import Command
 from assetbatch.domain.rules import ListedTicker, advanced, continued
-from assetbatch.domain.status import Status
+from assetbatch.domain.status import AssetState, Status
 from assetbatch.domain.units import DAY_MS, HOUR_MS, MINUTE_MS
 from assetbatch.domain.work import Work
 from assetbatch.errors import UnreachableError
@@ -88,7 +88,12 @@ def test_one_call_a_day_keeps_all(world: World, clock: SetClock) -> None:
 def test_a_coin_without_a_trade_costs_no_further_call(world: World, clock: SetClock) -> None:
     take(world, [*COINS, "NEWCOIN"])
     world.enqueue_secondary()
-    world.run_queue()
+    done = world.run_queue()
+    assert (done.exit_code, len(done.assets)) == (0, len(COINS))
+    with world.services() as services:
+        health = collect(services)
+    assert [asset.symbol for asset in health.assets if asset.state is AssetState.NO_DATA] == ["NEWCOINUSD"]
+    assert [problem for problem in health.problems if "NEWCOINUSD" in problem.message] == []
     for _ in range(4):
         clock.at_ms += 90 * MINUTE_MS
         world.enqueue_secondary()

@@ -203,6 +203,16 @@ class TestAPriceThatStandsStill:
         assert (health.state, health.cause) == (AssetState.FRESH, Reason.HALTED_OR_THIN)
         assert health.reason == "no trade since 2026-11-18 17:00 UTC: halted, or seldom traded"
 
+    def test_of_a_stock_is_not_behind_what_was_asked_for(self) -> None:
+        now_ms = to_ms(datetime(2026, 11, 18, 19, tzinfo=UTC))
+        known = paid_that_has_seen(AssetType.STOCKS, now_ms, now_ms)
+        stored = refreshed(AAPL, now_ms - 2 * HOUR, now_ms - 3 * MINUTE)
+        assert asset_health(AAPL, stored, known, now_ms, now_ms).lag_seconds == 180
+        known.saw(AssetType.STOCKS, now_ms, now_ms, market_open=True, delayed=True)
+        assert asset_health(AAPL, stored, known, now_ms, now_ms).lag_seconds == 180
+        index = refreshed(NDX, now_ms - 2 * HOUR, now_ms - 3 * MINUTE)
+        assert asset_health(NDX, index, known, now_ms, now_ms).lag_seconds == 7200
+
     @pytest.mark.parametrize(("frequency_seconds", "patience_ms"), [(1500, HOUR), (3600, 121 * MINUTE)])
     def test_is_stale_not_before_two_of_its_frequencies_and_a_minute(
         self, frequency_seconds: int, patience_ms: int

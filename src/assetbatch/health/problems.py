@@ -191,7 +191,8 @@ def assets_not_well(now: Situation) -> Iterator[Problem]:
     state."""
     others: dict[AssetState, list[AssetHealth]] = {}
     for asset in now.assets:
-        if asset.state.is_well or asset.state is AssetState.NEVER:
+        is_thin = asset.state is AssetState.NO_DATA and asset.symbol in now.config.members_by_symbol
+        if asset.state.is_well or asset.state is AssetState.NEVER or is_thin:
             continue
         if _is_critical(asset):
             yield Problem(f"{asset.symbol}: {_what_is_wrong(asset)}", None, Severity.CRITICAL)
