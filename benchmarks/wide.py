@@ -212,7 +212,7 @@ LOADED_ON_THE_WAY = (
     "assetbatch.state.spare_calls",
     "secrets",
 )
-"""What our commands load where they need it. Without kept bytecode they would compile it in the timed part."""
+"""What our commands load where they need it. Without kept bytecode they would compile it while timed."""
 
 STRAIGHT = "the straightest program"
 ENQUEUE = "the straightest program that queues"

@@ -85,6 +85,13 @@ def test_an_idle_run_queue_loads_redis_and_the_configuration_only(free: World) -
     assert ours(found) <= IDLE_MODULES
 
 
+def test_an_idle_run_queue_asks_for_no_members_of_a_rule(free: World) -> None:
+    free.document["secondary_assets"] = [{"every": "crypto", "bars": "none"}]
+    found = loaded(free, "run-queue")
+    assert found.isdisjoint({DATABASE, HTTP, "assetbatch.domain.rules", *PLANNING})
+    assert ours(found) <= IDLE_MODULES
+
+
 @pytest.mark.parametrize("command", ["run-queue", "run-priority"])
 def test_a_start_looks_for_no_garbage(paid: World, command: str) -> None:
     paid.config()

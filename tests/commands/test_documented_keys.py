@@ -70,6 +70,7 @@ def everything_used(world: World) -> Iterator[RedisClient]:
         grants = [window.ask(CallKind.PRIORITY) for _ in range(window.call_limit.limit + 1)]
         assert isinstance(grants[0], Grant)
         services.history.waited(services.now_ms(), "a call")
+        services.history.wanted_finer(["XAUUSD"], services.now_ms())
         window.block(1)
         services.spare_calls.rest(services.now_ms())
         known = services.entitlements()

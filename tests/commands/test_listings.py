@@ -10,6 +10,7 @@ import pytest
 
 from assetbatch.commands.backfill import backfill
 from assetbatch.commands.gaps import find_gaps
+from assetbatch.commands.init import initialise
 from assetbatch.domain.coverage import GapReason
 from assetbatch.domain.listings import Details, Listing, ListingState
 from assetbatch.domain.market_hours import set_listed_days, start_of_day, to_ms
@@ -32,6 +33,7 @@ OWN = date(2026, 10, 20)
 EXCHANGE = Exchange(
     extras=(
         Extra("DYING", traded=((date(2005, 1, 3), NEXT),)),
+        Extra("ENDED", traded=((date(2005, 1, 3), date(2026, 6, 1)),)),
         Extra(
             "FORMER",
             traded=((date(2005, 1, 3), NEXT),),
@@ -230,6 +232,27 @@ class TestASilentStock:
         assert [one.message for one in problems] == [
             f"FORMER: renamed to LATER since {NEXT}; nothing is asked for any more"
         ]
+
+    def test_that_had_ended_before_it_was_registered_is_told_again_after_init(self, of: Any) -> None:
+        world = of("ENDED")
+        start(world)
+        start(world)
+        assert state(world, "ENDED") is AssetState.DELISTED
+        world.init()
+        start(world)
+        start(world)
+        assert len(asked(world, "ENDED")) == 2
+        assert state(world, "ENDED") is AssetState.DELISTED
+
+    def test_that_has_ended_is_left_alone_by_a_start_of_the_sandbox(self, of: Any) -> None:
+        world = of("ENDED")
+        start(world)
+        start(world)
+        with world.services() as services:
+            initialise(services, anew=False)
+        start(world)
+        assert len(asked(world, "ENDED")) == 1
+        assert state(world, "ENDED") is AssetState.DELISTED
 
     def test_that_has_ended_is_asked_for_once_more_after_init(self, of: Any, clock: SetClock) -> None:
         world = of("AAPL", "DYING", bars="none")

@@ -10,6 +10,7 @@ import pytest
 
 from assetbatch.commands.backfill import backfill
 from assetbatch.domain.ranges import asked_in_larger
+from assetbatch.health import collect
 from tests.world import World
 
 from .conftest import MakeWorld
@@ -189,6 +190,24 @@ class TestAChangeOfTheSize:
         # The days before there was a market are asked for twice.
         assert [size for size, end_ms in asked if end_ms > since_ms] == ["1"]
         assert self.cycles(world) == 0
+
+    def test_that_another_host_does_not_make_is_said_and_comes_to_an_end(self, make_world: MakeWorld) -> None:
+        world = make_world(
+            plan="starter", document={"priority_assets": [asset("BTCUSD", "5m")], "secondary_assets": []}
+        )
+        asked = []
+        for _ in range(6):
+            for size in ("5m", "1m"):
+                world.clock.at_ms += 10 * 60_000
+                self.keep(world, size)
+                before = len(world.paths)
+                self.cycles(world)
+                spans = [bounds.split("/") for _, bounds in ranges(world, before)]
+                asked.append(max((int(end) - int(start) for start, end in spans), default=0))
+        assert max(asked[-4:]) < DAY_MS
+        with world.services() as services:
+            (problem,) = [one for one in collect(services).problems if "on another host" in one.message]
+        assert problem.message.startswith("BTCUSD: bars of 1 min are kept here or elsewhere")
 
     @pytest.mark.parametrize("dry_run", [True, False])
     def test_a_backfill_counts_the_pages_that_it_takes(self, world: World, dry_run: bool) -> None:

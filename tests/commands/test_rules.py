@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime
 from typing import Any
 
 import psycopg
 import pytest
 
+from assetbatch.commands.common import group_work, known_work
 from assetbatch.commands.export import chosen
 from assetbatch.commands.gaps import find_gaps
 from assetbatch.commands.members import foreseen
+from assetbatch.commands.queue_worker import _Failures, _LeaseOwner
+from assetbatch.commands.result import new_result
 from assetbatch.config.tables import TableMappings
+from assetbatch.deadline import Deadline
 from assetbatch.domain.exporting import ExportSize
 from assetbatch.domain.market_hours import to_ms
-from assetbatch.domain.queueing import ItemState
+from assetbatch.domain.queueing import ItemState, Lane
+from assetbatch.domain.records import Command
 from assetbatch.domain.rules import ListedTicker, advanced, continued
+from assetbatch.domain.status import AssetState, Status
 from assetbatch.domain.units import DAY_MS, HOUR_MS, MINUTE_MS
+from assetbatch.domain.work import Work
 from assetbatch.errors import UnreachableError
 from assetbatch.health import collect
+from assetbatch.refresh.interpretation import Result
 from assetbatch.refresh.references import days
+from assetbatch.services import Services
+from assetbatch.state.queue import Lease
 from tests.world import SetClock, World
 
 from .conftest import MakeWorld
@@ -78,7 +88,12 @@ def test_one_call_a_day_keeps_all(world: World, clock: SetClock) -> None:
 def test_a_coin_without_a_trade_costs_no_further_call(world: World, clock: SetClock) -> None:
     take(world, [*COINS, "NEWCOIN"])
     world.enqueue_secondary()
-    world.run_queue()
+    done = world.run_queue()
+    assert (done.exit_code, len(done.assets)) == (0, len(COINS))
+    with world.services() as services:
+        health = collect(services)
+    assert [asset.symbol for asset in health.assets if asset.state is AssetState.NO_DATA] == ["NEWCOINUSD"]
+    assert [problem for problem in health.problems if "NEWCOINUSD" in problem.message] == []
     for _ in range(4):
         clock.at_ms += 90 * MINUTE_MS
         world.enqueue_secondary()
@@ -344,3 +359,75 @@ class TestStocks:
         with market.services() as services:
             services.load_members()
             assert {asset.symbol for asset in services.config.members} == {"GLD", "IWM", "SPY"}
+
+
+class TestLease:
+    """A group is one lease, whatever becomes of its work."""
+
+    @pytest.fixture
+    def owner(self, world: World) -> Iterator[tuple[Services, _LeaseOwner, list[Work]]]:
+        world.enqueue_secondary()
+        with world.services() as services, Deadline(20) as deadline:
+            services.load_members()
+            known, result = services.entitlements(), new_result(services, Command.RUN_QUEUE)
+            lease = services.queue.take(10, 30)
+            assert isinstance(lease, Lease)
+            engine: Any = None  # nothing of the provider is asked here
+            failures = _Failures(services.queue, engine, 0)
+            owner = _LeaseOwner(services, deadline, failures, result)
+            owner.hold(lease)
+            (group,) = known_work(services, lease.ids).groups
+            yield services, owner, owner.expand(GROUP, group_work(services, known, group))
+
+    def done(self, work: Work, status: Status = Status.SUCCESS) -> Result:
+        return Result(work=work, status=status, error=None if status is Status.SUCCESS else "broken")
+
+    def test_is_complete_with_the_last_of_its_work(
+        self, owner: tuple[Services, _LeaseOwner, list[Work]]
+    ) -> None:
+        services, leased, work = owner
+        leased.on_stored([self.done(item) for item in work[:-1]])
+        assert [item.state for item in services.queue.items()] == [ItemState.LEASED]
+        leased.on_stored([self.done(work[-1])])
+        assert services.queue.items() == []
+
+    def test_is_complete_when_a_part_of_it_has_failed(
+        self, owner: tuple[Services, _LeaseOwner, list[Work]]
+    ) -> None:
+        services, leased, work = owner
+        leased.on_stored([self.done(work[0], Status.FAILED), *map(self.done, work[1:])])
+        assert services.queue.items() == []
+
+    def test_fails_when_all_of_it_has_failed(self, owner: tuple[Services, _LeaseOwner, list[Work]]) -> None:
+        services, leased, work = owner
+        leased.start([GROUP])
+        leased.on_stored([self.done(item, Status.FAILED) for item in work])
+        (item,) = services.queue.items()
+        assert (item.id, item.state, item.attempts) == (GROUP, ItemState.DELAYED, 1)
+
+    def test_goes_back_when_a_part_of_it_is_left_to_others(
+        self, owner: tuple[Services, _LeaseOwner, list[Work]]
+    ) -> None:
+        services, leased, work = owner
+        leased.on_stored([self.done(item) for item in work[:2]])
+        assert leased.hand_back(work[2:]) == [item.id for item in work[2:]]
+        (item,) = services.queue.items()
+        assert (item.id, item.state, item.attempts) == (GROUP, ItemState.WAITING, 0)
+
+    def test_that_is_lost_takes_all_its_work_along(
+        self, owner: tuple[Services, _LeaseOwner, list[Work]]
+    ) -> None:
+        services, leased, work = owner
+        services.redis.delete(services.keys.queue_leased)
+        services.queue.enqueue([(GROUP, Lane.LOW)])  # it stands nowhere, so it is put in its lane again
+        other = services.queue.take(10, 30)
+        assert isinstance(other, Lease)
+        assert set(leased.lost_leases(work[:2])) == {item.id for item in work[:2]}
+        assert set(leased.lost_leases(work[2:])) == {item.id for item in work[2:]}
+
+    def test_that_a_stop_interrupts_goes_back(self, owner: tuple[Services, _LeaseOwner, list[Work]]) -> None:
+        services, leased, work = owner
+        leased.on_stored([self.done(item) for item in work[:2]])
+        leased.release()
+        (item,) = services.queue.items()
+        assert (item.id, item.state) == (GROUP, ItemState.WAITING)

@@ -24,10 +24,14 @@ from .test_derived import nodes, views
 
 NOTHING = TableMappings()
 VIEWS = ["ohlcv_1d_adjusted", "ohlcv_1m_adjusted", "ohlcv_5m_adjusted"]
-TODAY = datetime.now(new_york_zone()).date()
 COLUMNS = "open, high, low, close, volume, vwap, trades"
 
 Row = tuple[Any, ...]
+
+
+def today() -> date:
+    """Return New York's day now: the views ask the server's clock, and a run may go on past midnight."""
+    return datetime.now(new_york_zone()).date()
 
 
 def stock(symbol: str, ticker: str | None = None) -> Asset:
@@ -96,7 +100,7 @@ class Provider:
 NUMBERS = st.sampled_from([1, 2, 3, 4, 7, 10, 20, 1.5, 1.05, 21])
 SPLITS = st.lists(
     st.builds(
-        lambda back, before, after: split(TODAY - timedelta(days=back), before, after),
+        lambda back, before, after: split(today() - timedelta(days=back), before, after),
         st.integers(-20, 60),
         NUMBERS,
         NUMBERS,
@@ -119,7 +123,7 @@ class TestWhatTheyHold:
     ) -> None:
         symbol_id = ids(sql)["AAPL"]
         sql("TRUNCATE market_data.ohlcv_5m, market_data.ohlcv_1d, market_data.ohlcv_1m, market_data.splits")
-        days = {TODAY - timedelta(days=back) for back in backs}
+        days = {today() - timedelta(days=back) for back in backs}
         moments = [at(day, hour) for day in sorted(days) for hour in (0, 20)]
         steps: list[tuple[str, Any]] = [("split", one) for one in splits]
         steps += [("bars", table) for table in ("ohlcv_5m", "ohlcv_1m", "ohlcv_1d")]
@@ -133,7 +137,7 @@ class TestWhatTheyHold:
             time = "day" if table == "1d" else "(ts AT TIME ZONE 'America/New_York')::date"
             raw = sql(f"SELECT {time}, {COLUMNS} FROM market_data.ohlcv_{table} ORDER BY trades")
             found = sql(f"SELECT {time}, {COLUMNS} FROM market_data.ohlcv_{table}_adjusted ORDER BY trades")
-            wanted = [(row[0], *provider.adjusted(row[1:], row[0], TODAY)) for row in raw]
+            wanted = [(row[0], *provider.adjusted(row[1:], row[0], today())) for row in raw]
             assert len(found) == len(raw)
             for one, other in zip(found, wanted, strict=True):
                 assert one[0] == other[0]
@@ -144,16 +148,16 @@ class TestWhatTheyHold:
 class TestSplits:
     def test_of_today_count_and_those_of_tomorrow_do_not(self, store: Store, sql: Sql) -> None:
         """The provider rescales from the day on which a split takes effect."""
-        fill(sql, ids(sql)["AAPL"], [at(TODAY - timedelta(days=1))])
-        learn(store, "AAPL", split(TODAY + timedelta(days=1), 1, 10))
+        fill(sql, ids(sql)["AAPL"], [at(today() - timedelta(days=1))])
+        learn(store, "AAPL", split(today() + timedelta(days=1), 1, 10))
         assert sql("SELECT open, volume FROM market_data.ohlcv_5m_adjusted") == [(100.0, 10.0)]
-        learn(store, "AAPL", split(TODAY, 1, 4))
+        learn(store, "AAPL", split(today(), 1, 4))
         assert sql("SELECT open, volume FROM market_data.ohlcv_5m_adjusted") == [(25.0, 40.0)]
 
     @pytest.mark.parametrize("state", ["conflict", "withdrawn"])
     def test_that_do_not_count_change_nothing(self, store: Store, sql: Sql, state: str) -> None:
-        fill(sql, ids(sql)["AAPL"], [at(TODAY - timedelta(days=1))])
-        learn(store, "AAPL", split(TODAY, 1, 4))
+        fill(sql, ids(sql)["AAPL"], [at(today() - timedelta(days=1))])
+        learn(store, "AAPL", split(today(), 1, 4))
         sql("UPDATE market_data.splits SET state = %s", state)
         assert sql("SELECT open FROM market_data.ohlcv_5m_adjusted") == [(100.0,)]
 
@@ -170,14 +174,14 @@ class TestSplits:
     def test_of_one_symbol_are_none_of_another(self, store: Store, sql: Sql) -> None:
         known = ids(sql)
         for symbol in ("SPY", "EURUSD"):
-            fill(sql, known[symbol], [at(TODAY - timedelta(days=1))])
-        learn(store, "AAPL", split(TODAY, 1, 4))
+            fill(sql, known[symbol], [at(today() - timedelta(days=1))])
+        learn(store, "AAPL", split(today(), 1, 4))
         assert sql("SELECT open FROM market_data.ohlcv_5m_adjusted") == [(100.0,), (100.0,)]
 
     def test_that_are_learnt_late_write_no_bar(self, store: Store, sql: Sql) -> None:
-        fill(sql, ids(sql)["AAPL"], [at(TODAY - timedelta(days=1))])
+        fill(sql, ids(sql)["AAPL"], [at(today() - timedelta(days=1))])
         before = sql("SELECT xmin::text, * FROM market_data.ohlcv_5m")
-        learn(store, "AAPL", split(TODAY, 1, 4))
+        learn(store, "AAPL", split(today(), 1, 4))
         assert sql("SELECT xmin::text, * FROM market_data.ohlcv_5m") == before
 
     def test_leave_absent_values_absent(self, store: Store, sql: Sql) -> None:
@@ -185,9 +189,9 @@ class TestSplits:
         sql(
             "INSERT INTO market_data.ohlcv_5m VALUES (%s, %s, 1, 1, 1, 1)",
             symbol_id,
-            at(TODAY - timedelta(days=1)),
+            at(today() - timedelta(days=1)),
         )
-        learn(store, "AAPL", split(TODAY, 1, 4))
+        learn(store, "AAPL", split(today(), 1, 4))
         found = sql("SELECT close, volume, vwap, trades FROM market_data.ohlcv_5m_adjusted")
         assert found == [(0.25, None, None, None)]
 
@@ -250,8 +254,8 @@ class TestInit:
     def test_makes_the_views_again_where_the_instrument_has_another_type(
         self, store: Store, sql: Sql
     ) -> None:
-        fill(sql, ids(sql)["AAPL"], [at(TODAY - timedelta(days=1))])
-        learn(store, "AAPL", split(TODAY, 1, 4))
+        fill(sql, ids(sql)["AAPL"], [at(today() - timedelta(days=1))])
+        learn(store, "AAPL", split(today(), 1, 4))
         sql("ALTER TABLE market_data.ohlcv_5m ALTER COLUMN symbol_id TYPE integer")
         store.initialise(NOTHING, STOCKS)
         found = sql("SELECT pg_typeof(symbol_id)::text, open FROM market_data.ohlcv_5m_adjusted")
@@ -307,8 +311,8 @@ def test_an_upgrade_makes_the_table_for_whoever_may_write_or_read_bars(store: St
 class TestThePlatform:
     def test_may_alter_its_table_of_bars(self, store: Store, sql: Sql) -> None:
         """Nothing in the catalogue depends on the table."""
-        fill(sql, ids(sql)["AAPL"], [at(TODAY - timedelta(days=1))])
-        learn(store, "AAPL", split(TODAY, 1, 4))
+        fill(sql, ids(sql)["AAPL"], [at(today() - timedelta(days=1))])
+        learn(store, "AAPL", split(today(), 1, 4))
         sql("ALTER TABLE market_data.ohlcv_5m ALTER COLUMN open TYPE numeric(20, 8)")
         assert sql("SELECT open FROM market_data.ohlcv_5m_adjusted") == [(25.0,)]
 

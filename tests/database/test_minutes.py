@@ -23,6 +23,7 @@ from assetbatch.domain.models import (
     Changes,
     CoveredInterval,
     IntervalState,
+    Look,
     floor_to_bar,
     in_order,
 )
@@ -193,6 +194,20 @@ class TestWhenItIsWritten:
             batch = changes([minute(0, 1.75, open=1.5)], [], NOW_MS + 1)
             store.save(msgspec.structs.replace(batch, coverage={"BTCUSD": [failed]}), NOW_MS + 1)
         assert number(sql, 0)[0] == (1.5 if partly else 1.1)
+
+    def test_by_the_same_minutes_where_another_program_has_removed_it_and_they_are_verified(
+        self, store: Store, sql: Sql
+    ) -> None:
+        minutes = [minute(n) for n in range(500)]
+        store.save(changes(minutes), NOW_MS)
+        before = bars(sql)
+        sql("DELETE FROM market_data.ohlcv_5m")
+        store.save(changes(minutes, asked_ms=NOW_MS + 1), NOW_MS + 1)
+        assert bars(sql) == {}  # that would cost each refresh of the latest minutes
+        look = Look(START_MS, START_MS + 100 * BAR_MS, NOW_MS + 2, 100)
+        verified = msgspec.structs.replace(changes(minutes, asked_ms=NOW_MS + 2), looks={"BTCUSD": [look]})
+        store.save(verified, NOW_MS + 2)
+        assert bars(sql) == before
 
     def test_a_minute_of_no_use_leaves_its_bar_as_it_was(self, store: Store, sql: Sql) -> None:
         store.save(changes([minute(n) for n in range(5)]), NOW_MS)

@@ -11,7 +11,6 @@ import pytest
 from assetbatch.config.tables import TableMapping, TableMappings
 from assetbatch.database import Store
 from assetbatch.domain.splits import Days, KnownSplit, Listed, Split, SplitKind, SplitState
-from assetbatch.errors import SchemaRefusedError
 
 from .conftest import Sql
 from .test_adjusted import NOTHING, STOCKS, ids, split, stock
@@ -166,11 +165,11 @@ class TestThePlatform:
             " INSERT INTO market_data.splits VALUES ('AAPL', '2020-08-31', 4)"
         )
         before = sql("SELECT xmin::text, * FROM market_data.splits")
-        with pytest.raises(SchemaRefusedError) as caught:
-            empty.initialise(NOTHING, STOCKS)
-        assert "set database.tables.splits.table to another name, which init makes" in caught.value.message
-        mappings = TableMappings(splits=TableMapping(table="market_data.splits_of_stocks"))
-        empty.initialise(mappings, STOCKS)
+        empty.initialise(NOTHING, STOCKS)
+        fill(sql, [("2026-05-15 19:55Z", 400, 400)])
+        learn(empty, split(DAY, 1, 4))
+        assert sql("SELECT open FROM market_data.ohlcv_5m_adjusted") == [(100.0,)]
+        assert sql("SELECT count(*) FROM market_data.assetbatch_splits") == [(1,)]
         assert sql("SELECT xmin::text, * FROM market_data.splits") == before
 
     def test_may_have_made_it_with_names_and_types_of_its_own(self, database_url: str, sql: Sql) -> None:

@@ -30,6 +30,7 @@ from assetbatch.doctor.findings import (
     of_redis,
     of_references,
     of_registered,
+    of_rules,
     of_tables,
     of_trial,
     ok,
@@ -37,12 +38,13 @@ from assetbatch.doctor.findings import (
 )
 from assetbatch.domain import references
 from assetbatch.domain.asset_classes import AssetType, Product
-from assetbatch.domain.assets import Asset
+from assetbatch.domain.assets import Asset, Rule
 from assetbatch.domain.entitlements import Entitlements, Restriction
 from assetbatch.domain.formatting import iso
 from assetbatch.domain.market_hours import month_of
 from assetbatch.domain.queueing import Lane, QueueState
 from assetbatch.domain.records import Command
+from assetbatch.domain.rules import Member, Walk
 from assetbatch.errors import ConfigError, DatabaseError, DeadlineExceededError, RedisError
 from assetbatch.health import JobHealth
 
@@ -480,3 +482,31 @@ class TestTheReport:
             ("one is wrong", None, 2),
             ("two is wrong", "mend them", 2),
         ]
+
+
+class TestRules:
+    RULE = Rule(every=AssetType.CRYPTO, quote=("USD",))
+    HOUR = 3_600_000
+
+    def of(self, walk: Walk | None, *members: str) -> tuple[Level, str]:
+        known = {self.RULE.key: [Member(name, f"X:{name}") for name in members]}
+        walks = {self.RULE.key: walk} if walk else {}
+        (found,) = of_rules([self.RULE], known, walks, 100 * self.HOUR)
+        return found.level, found.message
+
+    def test_that_were_looked_up_are_well(self) -> None:
+        walk = Walk(rule=self.RULE.key, started_ms=98 * self.HOUR, finished_ms=99 * self.HOUR)
+        assert self.of(walk, "BTCUSD") == (Level.OK, "rule crypto/USD: 1 member, looked up 60 min ago")
+
+    @pytest.mark.parametrize(
+        ("walk", "words"),
+        [
+            (None, "0 members, not looked up yet"),
+            (Walk(rule=RULE.key, started_ms=40 * HOUR), "not all looked up, begun 2 d ago"),
+            (Walk(rule=RULE.key, started_ms=1, finished_ms=10 * HOUR), "looked up 4 d ago"),
+        ],
+    )
+    def test_that_are_not_are_told(self, walk: Walk | None, words: str) -> None:
+        level, message = self.of(walk)
+        assert level is Level.WARNING
+        assert message.endswith(words)

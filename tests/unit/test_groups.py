@@ -109,6 +109,14 @@ class TestDay:
         new = stored(B, None, None)
         assert items([B], self.COMPLETE, new, members=[A, B]) == [(STOCKS.id, Lane.LOW)]
 
+    def test_is_asked_for_by_a_member_that_is_new_beside_one_that_was_asked_for(self) -> None:
+        thin, new = stored(B, MONDAY_CLOSE - 50 * HOUR_MS, TUESDAY_MIDNIGHT + HOUR_MS), stored(C, None, None)
+        assert items([B, C], self.COMPLETE, thin, new, members=[A, B, C]) == [(STOCKS.id, Lane.LOW)]
+
+    def test_is_asked_for_by_a_member_that_was_asked_for_before_it_was_over(self) -> None:
+        early = stored(B, MONDAY_CLOSE - 50 * HOUR_MS, TUESDAY_MIDNIGHT - HOUR_MS)
+        assert items([B], self.COMPLETE, early, members=[A, B]) == [(STOCKS.id, Lane.LOW)]
+
     def test_that_nobody_has_is_asked_for_again(self) -> None:
         both = [stored(one, MONDAY_CLOSE - 50 * HOUR_MS, TUESDAY_MIDNIGHT + HOUR_MS) for one in (A, B)]
         assert items([A, B], *both, members=[A, B]) == [(STOCKS.id, Lane.LOW)]

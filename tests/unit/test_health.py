@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
 import pytest
 from msgspec import structs
@@ -18,8 +18,10 @@ from assetbatch.domain.formatting import iso
 from assetbatch.domain.market_hours import to_ms
 from assetbatch.domain.models import BAR_MS, CoveredInterval, IntervalState, StoredAsset
 from assetbatch.domain.queueing import DeadLetter, Lane, QueueState
+from assetbatch.domain.ranges import MOST_FINER
 from assetbatch.domain.reasons import Reason
 from assetbatch.domain.records import Command, CycleRecord, JobState
+from assetbatch.domain.splits import KnownSplit, Split, SplitKind, SplitState
 from assetbatch.domain.status import AssetState, Status
 from assetbatch.health import (
     Alert,
@@ -200,6 +202,16 @@ class TestAPriceThatStandsStill:
         health = asset_health(AAPL, stored, known, now_ms, now_ms)
         assert (health.state, health.cause) == (AssetState.FRESH, Reason.HALTED_OR_THIN)
         assert health.reason == "no trade since 2026-11-18 17:00 UTC: halted, or seldom traded"
+
+    def test_of_a_stock_is_not_behind_what_was_asked_for(self) -> None:
+        now_ms = to_ms(datetime(2026, 11, 18, 19, tzinfo=UTC))
+        known = paid_that_has_seen(AssetType.STOCKS, now_ms, now_ms)
+        stored = refreshed(AAPL, now_ms - 2 * HOUR, now_ms - 3 * MINUTE)
+        assert asset_health(AAPL, stored, known, now_ms, now_ms).lag_seconds == 180
+        known.saw(AssetType.STOCKS, now_ms, now_ms, market_open=True, delayed=True)
+        assert asset_health(AAPL, stored, known, now_ms, now_ms).lag_seconds == 180
+        index = refreshed(NDX, now_ms - 2 * HOUR, now_ms - 3 * MINUTE)
+        assert asset_health(NDX, index, known, now_ms, now_ms).lag_seconds == 7200
 
     @pytest.mark.parametrize(("frequency_seconds", "patience_ms"), [(1500, HOUR), (3600, 121 * MINUTE)])
     def test_is_stale_not_before_two_of_its_frequencies_and_a_minute(
@@ -757,6 +769,24 @@ class TestProblems:
         (problem,) = problems(asked_again={"BTCUSD": WEDNESDAY - HOUR, "ETHUSD": WEDNESDAY})
         assert problem.message.startswith("BTCUSD, ETHUSD: more than 1 % of the verified bars differed")
         assert problem.severity == "warning"
+
+    def test_hosts_that_keep_bars_of_different_sizes(self) -> None:
+        (problem,) = problems(finer={"BTCUSD": MOST_FINER, "ETHUSD": MOST_FINER - 1})
+        assert problem.message.startswith("BTCUSD: bars of 1 min are kept here or elsewhere")
+        assert problem.severity == "warning"
+
+    def test_splits_in_doubt_are_named_with_their_days(self) -> None:
+        one = Split(date(2026, 11, 16), 1, 4, SplitKind.FORWARD)
+        found = problems(
+            splits=[
+                ("AAPL", KnownSplit(one, SplitState.CONFLICT)),
+                ("SPY", KnownSplit(one, SplitState.APPLIED)),
+            ]
+        )
+        assert [(problem.message.partition(":")[0], problem.severity) for problem in found] == [
+            ("AAPL on 2026-11-16", "warning"),
+            ("SPY on 2026-11-16", "warning"),
+        ]
 
     def test_cron_that_has_stopped_starting_us(self) -> None:
         late = job(last_started_ms=WEDNESDAY - 11 * MINUTE)

@@ -232,6 +232,9 @@ class TestTheQuestion:
         assert self.wants(structs.replace(UNLISTED, asked_ms=NOW - UNLISTED_MS))
         assert not self.wants(structs.replace(UNLISTED, asked_ms=NOW - UNLISTED_MS + 1))
 
+    def test_is_asked_again_after_init_for_one_that_had_ended_and_never_had_a_trade(self) -> None:
+        assert self.wants(structs.replace(LISTED, asked_ms=0), as_of_ms=None)
+
     def test_is_not_asked_for_one_that_has_ended(self) -> None:
         assert not self.wants(Listing(state=ListingState.DELISTED, asked_ms=0))
         assert not self.wants(Listing(state=ListingState.RENAMED, asked_ms=0, renamed_to="METX"))

@@ -14,6 +14,7 @@ from assetbatch.domain.asset_classes import Market
 from assetbatch.domain.market_hours import (
     day_of,
     from_ms,
+    is_closed_day,
     is_open,
     last_midnight,
     last_open,
@@ -396,3 +397,22 @@ class TestOpenSpans:
 )
 def test_years_before_a_moment_the_same_day_began(day: date, years: int, before: date) -> None:
     assert years_before(start_of_day(day) + HOUR_MS, years) == start_of_day(before)
+
+
+@pytest.mark.parametrize(
+    ("market", "on", "closed"),
+    [
+        (Market.STOCK, date(2026, 11, 26), True),  # Thanksgiving
+        (Market.STOCK, date(2026, 11, 27), False),  # an early close
+        (Market.STOCK_EXTENDED, date(2026, 11, 28), True),
+        (Market.INDEX, date(2025, 1, 9), True),  # an unscheduled closure
+        (Market.INDEX, date(2026, 11, 30), False),
+        (Market.FOREX, date(2026, 11, 28), False),
+        (Market.CRYPTO, date(2026, 11, 28), False),
+    ],
+)
+def test_a_day_without_a_session_is_closed_from_midnight_to_midnight(
+    market: Market, on: date, closed: bool
+) -> None:
+    for hours in (0, 12, 23):
+        assert is_closed_day(market, start_of_day(on) + hours * HOUR_MS) is closed

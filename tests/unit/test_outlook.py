@@ -26,6 +26,12 @@ def test_one_call_a_day_keeps_a_whole_market_on_the_free_plan() -> None:
     assert (found.lookup_calls, found.price_calls, found.is_day_shared) == (13, 1, True)
 
 
+def test_the_words_say_what_a_call_brings() -> None:
+    assert "13 calls a day to look them up, 1 call a day for all prices; the first fill" in of().words
+    assert "13 calls a day to look them up, 50 calls for all prices; the first fill" in of(known=PAID).words
+    assert of().words.endswith("3 min or more")
+
+
 def test_two_years_of_days_take_a_hundred_minutes() -> None:
     found = of(days=502)
     assert (found.calls, found.rows) == (516, 12_500 * 504)

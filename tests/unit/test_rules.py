@@ -22,6 +22,7 @@ from assetbatch.domain.rules import (
     continued,
     expected_calls,
     is_due,
+    may_be,
     may_say_what_is_gone,
     members_of,
     queries,
@@ -102,6 +103,11 @@ class TestConfiguration:
         [
             ("type: EFT", "secondary_assets[0].type: found 'EFT', expected one of CS, ETF"),
             ("exchange: []", "secondary_assets[0].exchange: found a list, expected a code of ISO 10383"),
+            (
+                "exchange: [XNYS, nyse]",
+                "secondary_assets[0].exchange[1]: found 'nyse', expected a code of ISO",
+            ),
+            ("type: [CS, 5]", "secondary_assets[0].type[1]: found 5, expected one of CS, ETF"),
             ("exchange: NYSE2", "secondary_assets[0].exchange: found 'NYSE2', expected a code of ISO 10383"),
             ("quote: USD", "found quote for stocks, expected exchange and type to narrow it"),
         ],
@@ -162,11 +168,49 @@ class TestMembers:
         stored = {COINS.key: [Member("BTCUSD", "X:BTCUSD"), Member("ETHUSD", "X:ETHUSD")]}
         assert [asset.symbol for asset in members_of([COINS], stored, [own])] == ["ETHUSD"]
 
+    def test_no_ticker_of_an_unknown_class_fits(self) -> None:
+        assert take(stocks(), [ListedTicker(ticker="O:SPY251219C00650000")], {}).members == ()
+
+    def test_an_asset_that_is_switched_off_keeps_its_ticker_out(self) -> None:
+        own = Asset(symbol="X", polygon_ticker="X:BTCUSD", asset_type=AssetType.CRYPTO, enabled=False)
+        assert members_of([COINS], {COINS.key: [Member("BTCUSD", "X:BTCUSD")]}, [own]) == ()
+
+    def test_a_rule_that_is_switched_off_has_none(self) -> None:
+        off = Rule(every=AssetType.CRYPTO, enabled=False)
+        assert members_of([off], {off.key: [Member("BTCUSD", "X:BTCUSD")]}, []) == ()
+
+    def test_two_of_one_symbol_are_one(self) -> None:
+        indices = Rule(every=AssetType.INDICES)
+        stored = {stocks().key: [Member("COMP", "COMP")], indices.key: [Member("COMP", "I:COMP")]}
+        (found,) = members_of([stocks(), indices], stored, [])
+        assert found.polygon_ticker == "COMP"
+
     def test_the_earlier_rule_wins(self) -> None:
         all_coins = Rule(every=AssetType.CRYPTO, priority=AssetPriority.LOW)
         member = Member("BTCUSD", "X:BTCUSD")
         (asset,) = members_of([COINS, all_coins], {COINS.key: [member], all_coins.key: [member]}, [])
         assert asset.priority is AssetPriority.MEDIUM
+
+
+@pytest.mark.parametrize(
+    ("asset_type", "word", "may"),
+    [
+        (AssetType.STOCKS, "stocks", True),
+        (AssetType.STOCKS, " Equity ", True),
+        (AssetType.STOCKS, "ETF", True),
+        (AssetType.STOCKS, "precious_metal", True),  # it may mean anything
+        (AssetType.STOCKS, "metal", False),
+        (AssetType.STOCKS, "forex", False),
+        (AssetType.STOCKS, "cryptocurrency", False),
+        (AssetType.INDICES, "index", True),
+        (AssetType.INDICES, "stocks", False),
+        (AssetType.FOREX, "commodity", True),
+        (AssetType.CRYPTO, "coin", True),
+        (AssetType.CRYPTO, "index", False),
+    ],
+)
+def test_a_platform_s_word_for_a_class_is_understood(asset_type: AssetType, word: str, *, may: bool) -> None:
+    assert may_be(asset_type, word) is may
 
 
 class TestWalk:
@@ -181,6 +225,15 @@ class TestWalk:
         walk = advanced(COINS, walk, "X:ETHUSD", NOW, is_last_page=False, is_whole=True)
         assert continued(COINS, walk, NOW + 1) == walk
         assert (walk.after, walk.calls, walk.is_finished) == ("X:ETHUSD", 1, False)
+
+    def test_begins_anew_when_the_queries_are_others(self) -> None:
+        walk = Walk(rule=COINS.key, started_ms=NOW - 1, query=len(queries(COINS)), calls=5)
+        assert continued(COINS, walk, NOW) == Walk(rule=COINS.key, started_ms=NOW)
+
+    def test_goes_on_with_the_next_query(self) -> None:
+        rule = stocks(exchange=("XNAS", "XNYS"), kind=("CS", "ETF"))
+        walk = advanced(rule, continued(rule, None, NOW), "B", NOW, is_last_page=True, is_whole=True)
+        assert (walk.query, walk.after, walk.is_finished, walk.is_whole) == (1, "", False, True)
 
     def test_ends_with_the_last_page(self) -> None:
         walk = advanced(COINS, continued(COINS, None, NOW), None, NOW, is_last_page=True, is_whole=True)

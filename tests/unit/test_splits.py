@@ -10,20 +10,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from assetbatch.domain.references import Reference, ReferenceKind
 from assetbatch.domain.splits import (
     AHEAD,
     BACK,
+    EARLIEST,
+    LONGEST_PAUSE,
     TICKERS_A_CALL,
     Days,
     KnownSplit,
     Listed,
+    Request,
     Split,
     SplitKind,
     SplitState,
-    days_of_the_market,
     fits,
     learn,
-    requests,
+    parse_request,
+    request_of_market,
+    requests_of_history,
 )
 
 DAY = date(2026, 11, 16)
@@ -115,16 +120,76 @@ class TestLearn:
         assert learn(known(*found), Listed(shuffled), ASKED) == []
 
 
-class TestDays:
-    def test_reach_from_a_week_ago_to_two_weeks_ahead(self) -> None:
-        assert days_of_the_market(DAY, DAY) == (date(2026, 11, 9), date(2026, 11, 30))
-        assert days_of_the_market(DAY, None) == days_of_the_market(DAY, DAY)
+class TestRequestOfTheMarket:
+    def test_reaches_from_a_week_ago_to_two_weeks_ahead(self) -> None:
+        assert request_of_market(DAY, DAY).days(DAY) == (date(2026, 11, 9), date(2026, 11, 30))
 
-    def test_reach_back_over_a_pause(self) -> None:
-        assert days_of_the_market(DAY, date(2026, 9, 30)).first == date(2026, 9, 23)
+    def test_reaches_back_over_a_pause(self) -> None:
+        assert request_of_market(DAY, date(2026, 9, 30)).first == date(2026, 9, 23)
+        assert request_of_market(DAY, None).first == DAY - LONGEST_PAUSE - BACK
 
-    def test_an_answer_of_a_clock_that_was_ahead_shortens_nothing(self) -> None:
-        assert days_of_the_market(DAY, DAY + timedelta(days=30)) == days_of_the_market(DAY, DAY)
+    def test_stays_the_same_until_it_is_answered(self) -> None:
+        answered = date(2026, 11, 15)
+        assert request_of_market(DAY, answered) == request_of_market(DAY + timedelta(days=1), answered)
+
+    def test_is_not_shortened_by_an_answer_of_a_clock_that_was_ahead(self) -> None:
+        assert request_of_market(DAY, DAY + timedelta(days=30)) == request_of_market(DAY, DAY)
+
+    def test_is_for_every_ticker_that_is_kept(self) -> None:
+        many = [f"T{number}" for number in range(2 * TICKERS_A_CALL)]
+        assert request_of_market(DAY, DAY).tickers(many) == sorted(many)
+
+
+class TestRequestsOfHistory:
+    MANY = tuple(f"T{number:04}" for number in range(3 * TICKERS_A_CALL))
+
+    def test_have_as_many_tickers_as_fit(self) -> None:
+        found = requests_of_history(reversed(self.MANY), self.MANY)
+        asked = [one.tickers(self.MANY) for one in found]
+        assert [ticker for some in asked for ticker in some] == list(self.MANY)
+        assert [len(some) for some in asked] == [TICKERS_A_CALL] * 3
+        assert {one.first for one in found} == {EARLIEST}
+
+    def test_ask_for_a_new_one_alone(self) -> None:
+        assert requests_of_history(["T0007"], self.MANY) == [Request(EARLIEST, "T0007", "T0007")]
+
+    def test_share_neighbours(self) -> None:
+        found = requests_of_history(["T0700", "T0007", "T0011", "ELSE"], self.MANY)
+        assert found == [Request(EARLIEST, "T0007", "T0011"), Request(EARLIEST, "T0700", "T0700")]
+
+    @given(st.sets(st.sampled_from(MANY)), st.data())
+    def test_bring_all_within_the_limit(self, kept: set[str], data: st.DataObject) -> None:
+        unasked = data.draw(st.sets(st.sampled_from(sorted(kept))) if kept else st.just(set()))
+        found = [one.tickers(kept) for one in requests_of_history(unasked, kept)]
+        assert unasked <= {ticker for some in found for ticker in some}
+        assert all(len(some) <= TICKERS_A_CALL for some in found)
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [Request(DAY), Request(EARLIEST, "BRK.B", "BRK.B"), Request(EARLIEST, "AAPL", "KIMpL")],
+)
+def test_a_request_is_read_as_it_was_written(request_: Request) -> None:
+    assert parse_request(request_.text) == request_
+
+
+@pytest.mark.parametrize(
+    ("detail", "words"),
+    [
+        ("2026-11-09", "splits of all stocks since 2026-11-09"),
+        ("1900-01-01:BRK.B", "splits of BRK.B"),
+        ("1900-01-01:AAPL~SPY", "splits of AAPL to SPY"),
+        ("2011-02-03:AAPL~SPY", "splits of AAPL to SPY since 2011-02-03"),
+        ("of a later version", "splits of of a later version"),
+    ],
+)
+def test_people_read_what_is_asked_for(detail: str, words: str) -> None:
+    assert Reference(ReferenceKind.SPLITS, detail).words == words
+
+
+@pytest.mark.parametrize("text", ["", "AAPL", "2026-13-01", "of:AAPL"])
+def test_what_is_no_request_is_none(text: str) -> None:
+    assert parse_request(text) is None
 
 
 class TestFits:
@@ -153,10 +218,3 @@ class TestFits:
     )
     def test_another_day_or_ratio_does_not_fit(self, one: Split, before: float, after: float) -> None:
         assert not fits(one, before, after)
-
-
-def test_the_history_of_many_is_asked_in_parts() -> None:
-    tickers = [f"T{number:04}" for number in range(2 * TICKERS_A_CALL + 1)]
-    parts = list(requests(reversed(tickers)))
-    assert [len(part) for part in parts] == [TICKERS_A_CALL, TICKERS_A_CALL, 1]
-    assert [ticker for part in parts for ticker in part] == tickers

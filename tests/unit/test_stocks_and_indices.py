@@ -283,6 +283,24 @@ class TestARefusedIndex:
         (call,) = choose_calls([Work(NDX)], {}, known, now_ms)
         assert isinstance(call, BarsCall)
 
+    @pytest.mark.parametrize(
+        ("refused", "again", "by_today", "due"),
+        [
+            ("2026-11-20T00:06", "2026-11-21T00:07", False, True),  # Friday's session can be seen
+            ("2026-11-21T00:07", "2026-11-22T00:08", False, False),
+            ("2026-11-21T00:07", "2026-11-23T12:00", False, False),
+            ("2026-11-21T00:07", "2026-11-24T00:05", False, True),
+            ("2026-11-20T12:00", "2026-11-21T12:01", True, False),
+            ("2026-11-20T12:00", "2026-11-23T09:00", True, True),
+        ],
+    )
+    def test_is_not_tried_again_before_another_session(
+        self, refused: str, again: str, by_today: bool, due: bool
+    ) -> None:
+        stored = StoredAsset(symbol="SPX", sync_status=Status.NOT_ENTITLED, status_at_ms=new_york(refused))
+        known = Entitlements(end_of_day=not by_today)
+        assert assess(Work(SPX), stored, known, new_york(again)).due is due
+
     def test_is_told_by_its_name(self) -> None:
         known = free()
         for refused in (SPX, DJI):

@@ -106,7 +106,7 @@ def services_for(options: Options, config: Config, deadline: Deadline | None = N
         if options.sandbox:
             from assetbatch.commands.init import initialise
 
-            done = initialise(services)
+            done = initialise(services, anew=False)  # each start does it
             if done.added:
                 log.info("the tables are there, with %s", plural(len(done.added), "new asset"))
         yield services

@@ -72,18 +72,20 @@ class RuleReport(msgspec.Struct, frozen=True, kw_only=True):
         return f"{found}; not all are looked up yet{why} (run-queue goes on with it)"
 
 
-def initialise(services: Services, *, by_month: bool = False) -> SetupReport:
+def initialise(services: Services, *, by_month: bool = False, anew: bool = True) -> SetupReport:
     """Create or upgrade the schema, with bars `by_month` if that is set, and register all configured assets.
 
-    Safe to repeat, and to run several times at once. What the database has refused is due again. Raise
-    SchemaRefusedError, with nothing changed, if the tables of a platform cannot be used.
+    Safe to repeat, and to run several times at once. If `anew`, what the database has refused is due again,
+    and stocks that have ended are asked for again. Raise SchemaRefusedError, with nothing changed, if the
+    tables of a platform cannot be used.
     """
     config = services.config
     with services.open_store(check_schema=False, within_seconds=MIGRATION_SECONDS) as store:
         done = store.initialise(
             config.database.tables, _every_asset(config), by_month=by_month, derived=config.derived
         )
-        store.forget_rejections()
+        if anew:
+            store.forget_rejections()
         found = look_at(store, config.assets)
     return SetupReport(
         tuple(done.steps),

@@ -61,6 +61,9 @@ MAX_ITEMS_TOGETHER = 20_000
 """Maximum number of items in one batch, on a plan whose calls run in parallel. They are taken while the calls
 before theirs are out, and no earlier, so that other hosts find work too."""
 
+_NO_NEWS = frozenset({Status.FRESH, Status.NO_DATA})
+"""What is not told of a member of a group: of a whole market there are always some without a trade."""
+
 WHAT_FOLLOWS = {
     FailureOutcome.RETRY: "tried again later",
     FailureOutcome.LOST: "taken over by another process meanwhile",
@@ -291,7 +294,7 @@ class QueueRun:
             done
             for done in report.results
             if done.status is not Status.DEFERRED
-            and not (done.status is Status.FRESH and owner.is_grouped(done.work.id))
+            and not (done.status in _NO_NEWS and owner.is_grouped(done.work.id))
         ]
         stored = self._stored
         self._result.assets += [asset_report(done, stored[done.work.asset.symbol]) for done in worked]

@@ -16,6 +16,7 @@ from assetbatch.domain.coverage import answered, pages
 from assetbatch.domain.endings import ENDINGS, TOO_MANY_CALLS
 from assetbatch.domain.entitlements import Entitlements
 from assetbatch.domain.formatting import plural
+from assetbatch.domain.market_hours import is_closed_day
 from assetbatch.domain.metrics import CallMade, measure_calls
 from assetbatch.domain.models import Changes, Comparison, Look, StoredAsset
 from assetbatch.domain.records import EndReason, Started
@@ -161,10 +162,13 @@ def spend_spare_calls(services: Services, engine: Engine, progress: Progress, re
 def _due(services: Services, known: Entitlements) -> Iterator[Work]:
     """Return the pages that are due now, worked out when the first is wanted."""
     services.load_members()
-    assets = [asset for asset in services.config.assets if asset.bars]
+    now_ms = services.now_ms()
+    assets = [
+        asset for asset in services.config.assets if asset.bars and not is_closed_day(asset.market, now_ms)
+    ]
     symbols = [asset.symbol for asset in assets]
     stored = services.store.load(symbols)
-    return pages_to_verify(assets, stored, services.store.verified(symbols), known, services.now_ms())
+    return pages_to_verify(assets, stored, services.store.verified(symbols), known, now_ms)
 
 
 def differences(symbol: SymbolVerified) -> Iterator[str]:

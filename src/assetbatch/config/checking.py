@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from functools import cache
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import msgspec
 
@@ -13,6 +13,9 @@ from assetbatch.config.settings import ASSET_LISTS, SECTIONS, Config, RuleSettin
 from assetbatch.config.tables import TableMappings
 from assetbatch.config.wording import allowed, kind_of, shown
 from assetbatch.secret import HIDDEN, may_be_quoted
+
+if TYPE_CHECKING:
+    from msgspec import inspect
 
 S = TypeVar("S", bound=msgspec.Struct)
 KeyPath = tuple[object, ...]
@@ -108,9 +111,15 @@ def _unfit_of(values: list[object], kind: Any, path: KeyPath) -> list[ConfigProb
     """Return the problems of the values of a list that do not fit, if a list is allowed."""
     from msgspec import inspect  # needed for a problem only
 
-    of = inspect.type_info(kind)
-    while isinstance(of, inspect.Metadata):
-        of = of.type
+    of = _without_words(inspect.type_info(kind))
+    if isinstance(of, inspect.UnionType):  # one value, or a list of such values
+        if not any(isinstance(_without_words(one), inspect.VarTupleType) for one in of.types):
+            return []
+        return [
+            problem
+            for place, one in enumerate(values)
+            for problem in validation_errors(one, kind, (*path, place))
+        ]
     if not isinstance(of, inspect.VarTupleType) or not isinstance(of.item_type, inspect.EnumType):
         return []
     return [
@@ -118,6 +127,14 @@ def _unfit_of(values: list[object], kind: Any, path: KeyPath) -> list[ConfigProb
         for place, one in enumerate(values)
         for problem in validation_errors(one, of.item_type.cls, (*path, place))
     ]
+
+
+def _without_words(of: inspect.Type) -> inspect.Type:
+    from msgspec import inspect
+
+    while isinstance(of, inspect.Metadata):
+        of = of.type
+    return of
 
 
 def unknown_key(path: KeyPath, key: object, names: list[str]) -> ConfigProblem:

@@ -337,9 +337,9 @@ class _Saving:
         self, symbol: str, news: Sequence[CoveredInterval], known: Sequence[CoveredInterval]
     ) -> list[tuple[int, int]]:
         """Return what is answered as a whole now, and the bars of earlier answers of which minutes came; only
-        what was not answered before where all minutes are stored as they came."""
+        what was not answered before where all minutes are stored as they came, and nobody verifies them."""
         united = record((), news)
-        if not self._has_other_minutes:
+        if not self._has_other_minutes and symbol not in self._batch.looks:
             asked = [one for one in united if one.state in ANSWERED]
             new = [piece for one in asked for piece in unanswered(known, one.start_ms, one.end_ms)]
             return [(piece.start_ms, piece.end_ms) for piece in new]

@@ -34,6 +34,7 @@ from assetbatch.doctor.findings import (
     of_references,
     of_refusals,
     of_registered,
+    of_rules,
     of_tables,
     of_trial,
     of_window,
@@ -42,7 +43,7 @@ from assetbatch.doctor.findings import (
 )
 from assetbatch.doctor.secrets import readable_secrets
 from assetbatch.domain.asset_classes import AssetType
-from assetbatch.domain.formatting import format_duration
+from assetbatch.domain.formatting import format_duration, plural
 from assetbatch.domain.queueing import CallKind, DenialReason, Denied
 from assetbatch.domain.records import Command
 from assetbatch.domain.refusals import RefusalKind
@@ -77,12 +78,13 @@ def examine_config(config: Config) -> Iterator[Finding]:
     counts = len(config.enabled_priority_assets), len(config.enabled_secondary_assets)
     where = masked(str(config.file)) if config.file else "the built-in configuration"
     state = "read" if list(missing(config)) else "valid"
-    yield ok("config", f"{where}: {state}, {counts[0]} priority and {counts[1]} secondary assets")
+    rules = f" and {plural(len(config.rules), 'rule')}" if config.rules else ""
+    yield ok("config", f"{where}: {state}, {counts[0]} priority and {counts[1]} secondary assets{rules}")
     for words in lookalikes(config.configured_symbols):
         yield warning("config", words, ALIKE_HINT)
     for words in too_frequent(config):
         yield warning("config", words, TOO_FREQUENT_HINT)
-    if not any(counts):
+    if not any(counts) and not config.enabled_rules:
         yield warning("config", "no asset is enabled: there is nothing to do", "enable some in config.yml")
     try:
         config.require_api_key()
@@ -227,6 +229,9 @@ class _Examination:
             }
             yield from of_tables(concerns, refused)
             yield of_registered(self._config, list(stored))
+            if rules := self._config.enabled_rules:
+                keys = [rule.key for rule in rules]
+                yield from of_rules(rules, store.members(keys), store.walks(keys), facts.now_ms)
 
     def locks(self) -> Iterable[Finding]:
         held = {command: self._services.locks.held(command) for command in Command}

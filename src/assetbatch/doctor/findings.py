@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
@@ -21,7 +21,7 @@ from assetbatch.database.partitions import Partition, looked_after, missing
 from assetbatch.database.shape import Concern
 from assetbatch.domain import references
 from assetbatch.domain.asset_classes import AssetType, Product, product_of
-from assetbatch.domain.assets import Asset
+from assetbatch.domain.assets import Asset, Rule
 from assetbatch.domain.due import RUN_QUEUE_SILENT_MS
 from assetbatch.domain.endings import pause_in_words
 from assetbatch.domain.entitlements import Entitlements, restriction_in_words
@@ -30,7 +30,8 @@ from assetbatch.domain.market_hours import month_of, to_ms
 from assetbatch.domain.pages import length_in_words
 from assetbatch.domain.queueing import QueueState
 from assetbatch.domain.records import Command
-from assetbatch.domain.units import HOUR_MS, MINUTE_MS, SECOND_MS
+from assetbatch.domain.rules import Member, Walk
+from assetbatch.domain.units import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS
 from assetbatch.errors import AssetbatchError, RedisError
 from assetbatch.health import JobHealth
 from assetbatch.health.jobs import enqueue_needed_ms, interval_ms
@@ -311,6 +312,30 @@ def of_registered(config: Config, registered: Sequence[str]) -> Finding:
         shown = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
         return error("postgresql", f"not registered: {shown}", "run assetbatch init", code=3)
     return ok("postgresql", f"the schema is there, {plural(len(config.assets), 'asset')} registered")
+
+
+RULES_HINT = "run assetbatch init, which says what is in the way; run-queue does it by itself once a day"
+RULES_LATE_MS = 2 * DAY_MS
+"""Age of a look-up from which something is in its way."""
+
+
+def of_rules(
+    rules: Iterable[Rule], members: Mapping[str, Sequence[Member]], walks: Mapping[str, Walk], now_ms: int
+) -> list[Finding]:
+    """Return how many members each rule has, and whether they are looked up; both by the rule's key."""
+    findings = []
+    for rule in rules:
+        walk, count = walks.get(rule.key), len(members.get(rule.key, ()))
+        what = f"rule {rule.key}: {plural(count, 'member')}"
+        if walk is None:
+            findings.append(warning("postgresql", f"{what}, not looked up yet", RULES_HINT))
+            continue
+        at_ms = walk.started_ms if walk.finished_ms is None else walk.finished_ms
+        seen = "looked up" if walk.is_finished else "not all looked up, begun"
+        words = f"{what}, {seen} {ago(now_ms - at_ms)}"
+        is_late = now_ms - at_ms > RULES_LATE_MS
+        findings.append(warning("postgresql", words, RULES_HINT) if is_late else ok("postgresql", words))
+    return findings
 
 
 # --- locks, plan, window, queue, cron ---

@@ -188,7 +188,6 @@ def _ranges_of(
 ) -> list[tuple[int, Call]]:
     """Return the calls for the work of one asset, each with the position of its first work. `coming` are the
     intervals of bars that calls in flight will bring."""
-    drafts: list[tuple[int, Call]] = []
     asset = members[0][1].asset
     if not known.intraday(asset.asset_type, now_ms, asset.polygon_ticker):
         return [(position, PreviousDayCall((item,))) for position, item in members]
@@ -213,8 +212,15 @@ def _ranges_of(
             stored = msgspec.structs.replace(stored, coverage=record(stored.coverage, asked))
         # What waits for the latest bars must not wait for a longer page, which may be cut.
         ranges += history_ranges(history, stored, known, now_ms, reach_out=not ranges)
-    ranges.sort(key=lambda found: (found.start_ms, -found.end_ms, positions[found.work[0].id]))
-    while ranges:  # one call for all that ends within a page from the first start: no two calls fit one page
+    return _pages_of(ranges, positions)
+
+
+def _pages_of(ranges: list[BarsRange], positions: Mapping[str, int]) -> list[tuple[int, Call]]:
+    """Return one call for all ranges of an asset that end within a page from the first start, so that no two
+    calls fit one page. Each has the position of its first work."""
+    drafts: list[tuple[int, Call]] = []
+    ranges = sorted(ranges, key=lambda found: (found.start_ms, -found.end_ms, positions[found.work[0].id]))
+    while ranges:
         first = ranges[0]
         # A range may be longer than a page: it has a day of 25 hours, or begins with a whole bar.
         limit_ms = max(first.start_ms + PAGE_MS, first.end_ms)

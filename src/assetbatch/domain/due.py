@@ -11,7 +11,7 @@ from assetbatch.domain.assets import Asset
 from assetbatch.domain.calls import goes_by_day
 from assetbatch.domain.coverage import asked_to
 from assetbatch.domain.entitlements import Entitlements, KnownRestriction, Restriction
-from assetbatch.domain.market_hours import last_open, next_open
+from assetbatch.domain.market_hours import is_closed_day, last_open, next_open
 from assetbatch.domain.models import BAR_MS, IntervalState, StoredAsset
 from assetbatch.domain.pauses import (
     BARS_AGAIN_MS,
@@ -133,13 +133,26 @@ def _paused_by_status(case: _Case) -> Verdict | None:
     match stored.sync_status:
         case Status.NOT_FOUND if since_ms < (pause_ms := not_found_pause_ms(stored)):
             return _paused(Reason.UNKNOWN_TICKER, pause_ms)
-        case Status.NOT_ENTITLED if since_ms < NOT_ENTITLED_AGAIN_MS:
+        case Status.NOT_ENTITLED if since_ms < NOT_ENTITLED_AGAIN_MS or _was_closed_since(
+            case, stored.status_at_ms
+        ):
             return _paused(Reason.NOT_IN_PLAN)
         case Status.NO_DATA if _was_left_out(case, stored.status_at_ms):
             return _paused(Reason.NOT_TRADED)
         case Status.NO_DATA if since_ms < (pause_ms := _no_data_pause_ms(case, stored.status_at_ms)):
             return _paused(Reason.NO_DATA, pause_ms)
     return None
+
+
+def _was_closed_since(case: _Case, at_ms: int) -> bool:
+    """Return whether an exchange had no session since a moment of which anything can be seen now, or has none
+    today where the plan shows the running day."""
+    asset, known, now_ms = case.asset, case.known, case.now_ms
+    if not asset.asset_class.has_trading_days:
+        return False
+    if known.may_ask_today(asset.asset_type, now_ms) and is_closed_day(asset.market, now_ms):
+        return True
+    return last_open(asset.market, known.visible_until_ms(asset.asset_type, now_ms)) <= at_ms
 
 
 def _was_left_out(case: _Case, status_at_ms: int) -> bool:

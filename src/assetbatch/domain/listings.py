@@ -189,6 +189,8 @@ def wants_listing(asset: Asset, stored: StoredAsset, known: Entitlements, now_ms
     listing = stored.listing
     if listing is None:
         return bool(asset.bars) or is_silent(asset, stored, known, now_ms)
+    if listing.state is ListingState.LISTED and not listing.asked_ms:
+        return True  # it had ended, and `init` was run
     since_ms = abs(now_ms - listing.asked_ms)
     match listing.state:
         case ListingState.LISTED:

@@ -100,6 +100,12 @@ def set_listed_days(listed: SpecialDays) -> None:
             _HOURS[market] = _Hours(hours.sessions, dict(listed))
 
 
+def is_closed_day(market: Market, at_ms: int) -> bool:
+    """Return whether the exchange that a market follows has no session on this New York day; False for a
+    market of another kind."""
+    return isinstance(_HOURS[market].sessions, TradingDays) and not sessions(market, day_of(at_ms))
+
+
 def special_day(market: Market, day: date) -> SpecialDay | None:
     """Return what a weekday of a market is, with its name, if the market is closed on it or closes early."""
     hours = _HOURS[market]

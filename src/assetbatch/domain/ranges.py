@@ -71,6 +71,11 @@ def asked_in_larger(asset: Asset, stored: StoredAsset) -> bool:
     return any(interval.state in ANSWERED for interval in stored.coverage)
 
 
+MOST_FINER = 3
+"""Maximum number of times in a day that the past of a symbol is wanted once more in smaller bars. Two hosts
+that keep different sizes of it would want it for ever."""
+
+
 def wanted_once_more(stored: StoredAsset) -> StoredAsset:
     """Return what is stored, with everything REQUESTED that was answered."""
     coverage = tuple(

@@ -78,6 +78,11 @@ class Reference(msgspec.Struct, frozen=True):
     @property
     def words(self) -> str:
         """What it is called for people: `holidays` or `listing of AAPL`."""
+        if self.kind is ReferenceKind.SPLITS:
+            from assetbatch.domain.splits import parse_request  # few starts meet any
+
+            if request := parse_request(self.detail):
+                return request.words
         of = self.symbol or self.detail
         return f"{self.kind} of {of}" if of else self.kind.value
 

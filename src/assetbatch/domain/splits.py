@@ -5,7 +5,7 @@ Bars are stored as they were traded. The adjusted views multiply them by the app
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import date, timedelta
 from enum import StrEnum
 from math import isclose, log
@@ -18,6 +18,12 @@ BACK = timedelta(days=7)
 
 AHEAD = timedelta(days=14)
 """How far ahead they are asked for."""
+
+LONGEST_PAUSE = timedelta(days=365)
+"""How far back is asked besides where nobody remembers the last answer. A year is about one page."""
+
+EARLIEST = date(1900, 1, 1)
+"""The first day of the splits of all times."""
 
 TICKERS_A_CALL = 250
 """Maximum number of tickers in one request for the history of their splits."""
@@ -90,13 +96,76 @@ class Days(NamedTuple):
         return isinstance(day, date) and self.first <= day <= self.last
 
 
-def days_of_the_market(today: date, answered_on: date | None) -> Days:
-    """Return the days for which the splits of the whole market are asked, by the New York day of today and of
-    the last answer.
+class Request(NamedTuple):
+    """What is asked for: the splits since a day, of the whole market, or of the tickers from `low` to `high`
+    that are kept."""
+
+    first: date
+    low: str = ""
+    high: str = ""
+
+    @property
+    def is_of_market(self) -> bool:
+        """Whether the whole market is meant."""
+        return not self.low
+
+    @property
+    def text(self) -> str:
+        """The request as the id of an item of the queue has it: `2026-11-09` or `1900-01-01:AAPL~MSFT`."""
+        tickers = self.low if self.low == self.high else f"{self.low}~{self.high}"
+        return f"{self.first}:{tickers}" if self.low else f"{self.first}"
+
+    @property
+    def words(self) -> str:
+        """The request for people."""
+        if self.is_of_market:
+            return f"splits of all stocks since {self.first}"
+        since = "" if self.first == EARLIEST else f" since {self.first}"
+        return f"splits of {self.low if self.low == self.high else f'{self.low} to {self.high}'}{since}"
+
+    def days(self, today: date) -> Days:
+        """Return the execution dates that are asked for."""
+        return Days(self.first, max(self.first, today + AHEAD))
+
+    def tickers(self, kept: Iterable[str]) -> list[str]:
+        """Return those of the kept tickers that are asked for, ascending; all if it is the whole market."""
+        if self.is_of_market:
+            return sorted(kept)
+        return sorted(one for one in kept if self.low <= one <= self.high)[:TICKERS_A_CALL]
+
+
+def parse_request(text: str) -> Request | None:
+    """Read what `Request.text` has made. Return None for anything else."""
+    day, _, tickers = text.partition(":")
+    low, _, high = tickers.partition("~")
+    try:
+        return Request(date.fromisoformat(day), low, high or low)
+    except ValueError:
+        return None
+
+
+def request_of_market(today: date, answered_on: date | None) -> Request:
+    """Return the daily request, by the New York days of today and of the last answer.
 
     After a pause of the program the days since the last answer are asked for too.
     """
-    return Days(min(today, answered_on or today) - BACK, today + AHEAD)
+    known_to = today - LONGEST_PAUSE if answered_on is None else min(today, answered_on)
+    return Request(known_to - BACK)
+
+
+def requests_of_history(unasked: Iterable[str], kept: Iterable[str]) -> list[Request]:
+    """Return the fewest requests that bring the splits of all times of tickers of which they were not asked
+    for; `kept` are all tickers, whose neighbours share a request."""
+    places = {ticker: place for place, ticker in enumerate(sorted(kept))}
+    found: list[Request] = []
+    end = -1
+    for ticker in sorted(set(unasked) & places.keys()):
+        if places[ticker] < end:
+            found[-1] = found[-1]._replace(high=ticker)
+        else:
+            found.append(Request(EARLIEST, ticker, ticker))
+            end = places[ticker] + TICKERS_A_CALL
+    return found
 
 
 def learn(known: Mapping[date, KnownSplit], listed: Listed, asked: Days | None) -> list[KnownSplit]:
@@ -135,10 +204,3 @@ def fits(split: Split, close_before: float, open_after: float) -> bool:
         return False
     is_told = abs(log(split.price_factor)) >= log(TOLD_FROM)
     return not is_told or off <= abs(log(open_after / close_before))
-
-
-def requests(tickers: Iterable[str]) -> Iterator[list[str]]:
-    """Yield the tickers of each request for the history of their splits."""
-    some = sorted(tickers)
-    for at in range(0, len(some), TICKERS_A_CALL):
-        yield some[at : at + TICKERS_A_CALL]

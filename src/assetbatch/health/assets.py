@@ -70,7 +70,7 @@ def asset_health(
         change_percent=_change_percent(stored),
         as_of=iso_or_none(as_of_ms),
         age_seconds=None if as_of_ms is None else round((now_ms - as_of_ms) / SECOND_MS, 1),
-        lag_seconds=None if as_of_ms is None else _lag_seconds(asset, as_of_ms, known, now_ms),
+        lag_seconds=None if stored is None else _lag_seconds(asset, stored, known, now_ms),
         market="open" if is_open(asset.market, now_ms) else "closed",
         state=judged.state,
         cause=judged.why.reason,
@@ -91,10 +91,16 @@ def _change_percent(stored: StoredAsset | None) -> float | None:
     return round((stored.last_price / stored.daily_open - 1) * 100, 3)
 
 
-def _lag_seconds(asset: Asset, as_of_ms: int, known: Entitlements, now_ms: int) -> float:
-    """Return how much newer the price could be, by its market's hours and the plan."""
+def _lag_seconds(asset: Asset, stored: StoredAsset, known: Entitlements, now_ms: int) -> float | None:
+    """Return how much newer the price could be, by its market's hours and the plan; None without a price. The
+    last trade of a stock is its newest price up to when it was asked for."""
+    known_to_ms = stored.as_of_ms
+    if known_to_ms is None:
+        return None
+    if asset.market in THIN_MARKETS and stored.last_sync_ms is not None:
+        known_to_ms = max(known_to_ms, stored.last_sync_ms - known.delay_ms(asset.asset_type, now_ms))
     newest_ms = last_open(asset.market, min(now_ms, known.visible_until_ms(asset.asset_type, now_ms)))
-    return round(max(0, newest_ms - as_of_ms) / SECOND_MS, 1)
+    return round(max(0, newest_ms - known_to_ms) / SECOND_MS, 1)
 
 
 def complete_to_ms(asset: Asset, known: Entitlements, now_ms: int) -> int:

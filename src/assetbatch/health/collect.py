@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from assetbatch.config import Config
 from assetbatch.domain.entitlements import Entitlements, KnownRestriction, restriction_in_words
@@ -27,6 +27,9 @@ from assetbatch.services import Services
 from assetbatch.state.preflight import preflight_errors
 from assetbatch.state.window import WindowState
 
+if TYPE_CHECKING:
+    from assetbatch.domain.splits import KnownSplit
+
 CYCLES_SHOWN = 5
 """Maximum number of cycles of each command in the document."""
 
@@ -44,8 +47,10 @@ class _Facts(NamedTuple):
     window: WindowState
     queue: QueueState
     waits: int
+    finer: Mapping[str, int]
     stored: Mapping[str, StoredAsset] | None
     tallies: Mapping[str, Tally]
+    splits: Sequence[tuple[str, KnownSplit]]
     errors: Sequence[AssetbatchError]
 
 
@@ -108,20 +113,23 @@ def _read(services: Services) -> _Facts:
     cycles = {command: services.history.cycles(command) for command in Command}
     window = services.window.state()
     queue = services.queue.state()
-    waits = services.history.waits_of_last_hour(now_ms)
+    waits, finer = services.history.waits_of_last_hour(now_ms), services.history.finer_of_last_day(now_ms)
     errors: list[AssetbatchError] = []
     stored: Mapping[str, StoredAsset] | None = None
     tallies: Mapping[str, Tally] = {}
+    splits: Sequence[tuple[str, KnownSplit]] = ()
     try:
         services.load_members()
         symbols = [asset.symbol for asset in services.config.assets]
         stored, tallies = services.store.load(symbols), services.store.tallies(symbols, now_ms)
+        stocks = [asset.symbol for asset in services.config.assets if asset.asset_class.has_splits]
+        splits = services.store.doubtful_splits(stocks) if stocks else ()
     except DatabaseError as error:
         errors.append(error)
     write, *_ = preflight_errors(services.redis, ("HSET", services.keys.job("status"), "field", "value"))
     if write:
         errors.append(write)
-    return _Facts(now_ms, known, jobs, cycles, window, queue, waits, stored, tallies, errors)
+    return _Facts(now_ms, known, jobs, cycles, window, queue, waits, finer, stored, tallies, splits, errors)
 
 
 def _assets(config: Config, facts: _Facts) -> list[AssetHealth]:
@@ -153,6 +161,8 @@ def _problems(services: Services, facts: _Facts, assets: Sequence[AssetHealth]) 
         known_since_ms=cycles[-1].started_ms if cycles else None,
         last_enqueued=enqueued[0] if enqueued else None,
         asked_again=asked_again(facts.stored or {}, facts.tallies),
+        finer=facts.finer,
+        splits=facts.splits,
     )
     broken = [Problem(error.message, error.hint, Severity.CRITICAL) for error in facts.errors]
     return broken + problems_of(situation)

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from assetbatch.config import Config
 from assetbatch.domain.assets import AssetPriority
 from assetbatch.domain.due import RUN_QUEUE_SILENT_MS
 from assetbatch.domain.formatting import ago, format_duration, listed, moment, plural
 from assetbatch.domain.queueing import DeadLetter, QueueState
+from assetbatch.domain.ranges import MOST_FINER
 from assetbatch.domain.reasons import Reason
 from assetbatch.domain.records import Command, CycleOutcome, CycleRecord, JobState
 from assetbatch.domain.status import AssetState
 from assetbatch.domain.units import HOUR_MS, MINUTE_MS, SECOND_MS
 from assetbatch.health.document import Alert, AssetHealth, HealthStatus, Problem, Severity
 from assetbatch.health.jobs import DIED, enqueue_needed_ms, last_result
+
+if TYPE_CHECKING:
+    from assetbatch.domain.splits import KnownSplit
 
 MISSED_STARTS = 2
 """After how many intervals without a start cron has stopped starting a command: one start may be skipped."""
@@ -54,6 +58,10 @@ class Situation(NamedTuple):
     asked_again: Mapping[str, int] = {}
     """The symbols of which too much has differed while everything of them is asked for again, and since
     when."""
+    finer: Mapping[str, int] = {}
+    """How many times within a day the past of a symbol was wanted once more in smaller bars."""
+    splits: Sequence[tuple[str, KnownSplit]] = ()
+    """The splits that are in doubt, and their symbols."""
 
 
 def problems_of(situation: Situation) -> list[Problem]:
@@ -183,7 +191,8 @@ def assets_not_well(now: Situation) -> Iterator[Problem]:
     state."""
     others: dict[AssetState, list[AssetHealth]] = {}
     for asset in now.assets:
-        if asset.state.is_well or asset.state is AssetState.NEVER:
+        is_thin = asset.state is AssetState.NO_DATA and asset.symbol in now.config.members_by_symbol
+        if asset.state.is_well or asset.state is AssetState.NEVER or is_thin:
             continue
         if _is_critical(asset):
             yield Problem(f"{asset.symbol}: {_what_is_wrong(asset)}", None, Severity.CRITICAL)
@@ -221,6 +230,48 @@ def bars_differ(now: Situation) -> Iterator[Problem]:
         )
 
 
+def sizes_differ(now: Situation) -> Iterator[Problem]:
+    """Yield a problem for the symbols of which hosts seem to keep bars of different sizes."""
+    found = [symbol for symbol, count in now.finer.items() if count >= MOST_FINER]
+    if found:
+        names = listed(found, NAMES_SHOWN)
+        yield Problem(
+            f"{names}: bars of 1 min are kept here or elsewhere, and bars of 5 min on another host",
+            "give the asset the same `bars` on all hosts; the past is asked for again a day later",
+        )
+
+
+def splits_in_conflict(now: Situation) -> Iterator[Problem]:
+    """Yield a problem if the provider lists splits that contradict each other."""
+    if names := _splits(now, is_conflict=True):
+        yield Problem(
+            f"{names}: the provider lists several splits for the day, and they differ: none counts",
+            "look it up, and correct its row in the table of splits: ratio, and state applied or withdrawn",
+        )
+
+
+def splits_do_not_fit(now: Situation) -> Iterator[Problem]:
+    """Yield a problem if the bars around the day of a split do not bear it out."""
+    if names := _splits(now, is_conflict=False):
+        yield Problem(
+            f"{names}: the prices before and after do not fit the split, which counts all the same",
+            "look it up; in its row in the table of splits set fits to true, or state to withdrawn",
+        )
+
+
+def _splits(now: Situation, *, is_conflict: bool) -> str:
+    if not now.splits:
+        return ""
+    from assetbatch.domain.splits import SplitState
+
+    some = [
+        f"{symbol} on {one.split.execution_date}"
+        for symbol, one in now.splits
+        if (one.state is SplitState.CONFLICT) == is_conflict
+    ]
+    return listed(some, NAMES_SHOWN)
+
+
 RULES: tuple[Callable[[Situation], Iterable[Problem]], ...] = (
     commands_failed,
     priority_not_started,
@@ -233,6 +284,9 @@ RULES: tuple[Callable[[Situation], Iterable[Problem]], ...] = (
     renamed,
     dead_letters,
     bars_differ,
+    sizes_differ,
+    splits_in_conflict,
+    splits_do_not_fit,
 )
 """All rules; their order is that of problems that are equally grave."""
 

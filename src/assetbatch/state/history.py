@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
 
 from assetbatch.domain.records import CycleRecord, JobState, Started
-from assetbatch.domain.units import HOUR_MS
+from assetbatch.domain.units import DAY_MS, HOUR_MS
 from assetbatch.state.connection import RedisClient, redis_errors
 from assetbatch.state.keys import Keys
 
@@ -97,6 +98,21 @@ class History:
         """Return how many calls had to wait for the window within the last hour."""
         with redis_errors():
             return int(self._client.zcount(self._keys.waits, now_ms - HOUR_MS, "+inf"))
+
+    def wanted_finer(self, symbols: Iterable[str], now_ms: int) -> None:
+        """Record that the past of these symbols is wanted once more in smaller bars."""
+        with redis_errors():
+            pipeline = self._client.pipeline(transaction=True)
+            pipeline.zadd(self._keys.finer, {f"{now_ms}:{symbol}": now_ms for symbol in symbols})
+            pipeline.zremrangebyscore(self._keys.finer, "-inf", now_ms - DAY_MS)
+            pipeline.pexpire(self._keys.finer, DAY_MS)
+            pipeline.execute()
+
+    def finer_of_last_day(self, now_ms: int) -> Counter[str]:
+        """Return how many times that has been so within the last day, by symbol."""
+        with redis_errors():
+            found = self._client.zrangebyscore(self._keys.finer, now_ms - DAY_MS, "+inf")
+        return Counter(member.partition(":")[2] for member in found)
 
     def job(self, command: str) -> JobState:
         """Return what is known of a command."""

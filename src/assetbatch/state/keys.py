@@ -149,6 +149,11 @@ class Keys:
         return f"{self.prefix}:answered"
 
     @property
+    def finer(self) -> str:
+        """The symbols whose past was wanted once more in smaller bars, within the last day."""
+        return f"{self.prefix}:finer"
+
+    @property
     def waits(self) -> str:
         """The moments of the last hour at which a call had to wait for the window."""
         return f"{self.prefix}:waits"

@@ -15,6 +15,7 @@ from assetbatch.refresh.references.days import DaysHandler
 from assetbatch.refresh.references.handler import ReferenceHandler
 from assetbatch.refresh.references.holidays import HolidaysHandler
 from assetbatch.refresh.references.listing import FormerHandler, ListingHandler, RenamesHandler
+from assetbatch.refresh.references.splits import SplitsHandler
 from assetbatch.refresh.references.tickers import TickersHandler
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 HANDLERS: Mapping[ReferenceKind, ReferenceHandler[Any]] = {
     ReferenceKind.HOLIDAYS: HolidaysHandler(),
+    ReferenceKind.SPLITS: SplitsHandler(),
     ReferenceKind.LISTING: ListingHandler(),
     ReferenceKind.FORMER: FormerHandler(),
     ReferenceKind.RENAMES: RenamesHandler(),
