@@ -205,7 +205,7 @@ def test_with_extended_hours_a_stock_is_asked_for_from_four_to_eight(make_world:
         late = world.last_update("AAPL")
         assert late is not None
         assert 15 <= age_minutes(world, late) < 17
-    assert late["daily_close"] != late["last_price"]
+        assert late["daily_close"] != late["last_price"]
     with world.services() as services:
         (health,) = collect(services).assets
     assert (health.state.value, health.market, health.lag_seconds is not None) == ("fresh", "open", True)
