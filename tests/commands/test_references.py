@@ -26,6 +26,7 @@ from assetbatch.sandbox.exchange import Closure
 from assetbatch.sandbox.listings import Exchange
 from assetbatch.services import Services
 from assetbatch.state.queue import Lease
+from assetbatch.state.reference_store import KEPT_MS
 from assetbatch.views.terminal.dead import work_in_words
 from tests.world import SetClock, World
 
@@ -156,6 +157,17 @@ def test_on_a_closure_that_nobody_has_planned_nothing_is_asked_and_nothing_is_st
             (asset,) = collect(services).assets
         assert (asset.state, asset.market) == (AssetState.FRESH, "closed")
     assert world.paths[calls:] == [PATH]
+
+
+def test_what_was_asked_long_ago_is_forgotten_though_other_names_are_not(
+    free: World, clock: SetClock
+) -> None:
+    with free.services() as services:
+        for name, age_ms in (("listing:OLD", KEPT_MS), ("listing:NEW", KEPT_MS - HOUR_MS)):
+            services.reference_store.remember(name, Asked(clock.at_ms - age_ms, AskOutcome.REFUSED))
+    free.enqueue_secondary()
+    with free.services() as services:
+        assert list(services.reference_store.load()) == ["listing:NEW"]
 
 
 class TestACall:
