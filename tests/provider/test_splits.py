@@ -66,12 +66,19 @@ def test_a_kind_that_is_not_known_follows_from_the_ratio(
 
 
 @pytest.mark.parametrize(
-    ("before", "after"), [(0, 4), (1, 0), (-1, 4), (1, None), ("1", 4), (1, 1), (1, True), (1, 1e9)]
+    ("before", "after"),
+    [(0, 4), (1, 0), (-1, 4), (1, None), ("1", 4), (1, 1), (1, True), (1, 1_000_001), (1e-7, 1)],
 )
 def test_an_impossible_ratio_costs_only_itself(before: object, after: object) -> None:
     found = read(row(split_from=before, split_to=after), row(ticker="SPY"))
     assert list(found.splits) == ["SPY"]
     assert (found.refused, found.useless, found.settled) == ({"ratio": 1}, {"AAPL": {DAY}}, ASKED)
+
+
+def test_a_very_large_ratio_is_one() -> None:
+    assert read(row(split_from=1_000_000, split_to=1)).splits["AAPL"] == [
+        Split(DAY, 1_000_000, 1, SplitKind.FORWARD)
+    ]
 
 
 @pytest.mark.parametrize("bad", ["NaN", "Infinity", "1e999"])

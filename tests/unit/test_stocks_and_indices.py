@@ -269,6 +269,37 @@ class TestADayOfAllStocks:
         assert known.whole_day_at_ms(STOCKS, TUESDAY + 1) is None
 
 
+class TestARefusedDayOfAllStocks:
+    CALL = GroupedDayCall((Work(AAPL), Work(SPY)), STOCKS, date(2026, 11, 16))
+
+    @pytest.mark.parametrize(
+        ("shown_days_ago", "minutes", "restriction"),
+        [
+            (1, 5, Restriction.LAST_DAY),
+            (4, 110, Restriction.LAST_DAY),
+            (1, 121, Restriction.GROUPED),
+            (6, 5, Restriction.GROUPED),
+            (None, 5, Restriction.GROUPED),
+        ],
+    )
+    def test_is_not_believed_at_once_if_days_were_shown_lately(
+        self, shown_days_ago: int | None, minutes: int, restriction: Restriction
+    ) -> None:
+        """Without grouped days each of thousands of stocks would cost a call."""
+        known, told, now_ms = free(), Recorder(), TUESDAY + minutes * MINUTE_MS
+        if shown_days_ago is not None:
+            known.saw_day(STOCKS, TUESDAY - DAY_MS, TUESDAY - shown_days_ago * DAY_MS)
+        learner = Learner(known, cast("EntitlementStore", told), cast("Reporter", told))
+        shown = GroupedDayEndpoint().restriction(self.CALL, RefusalKind.NOT_IN_PLAN, now_ms)
+        assert shown is not None
+        learner.refused(self.CALL, shown, "no", now_ms)
+        assert told.said[0][0] is restriction
+        calls = choose_calls(self.CALL.work, {}, known, now_ms)
+        assert {type(call) for call in calls} == {
+            GroupedDayCall if restriction is Restriction.LAST_DAY else BarsCall
+        }
+
+
 class TestARefusedIndex:
     def test_is_its_own_matter_however_many_there_are(self) -> None:
         known = free()

@@ -219,7 +219,7 @@ def _refreshed(case: _Case, stored: StoredAsset, as_of_ms: int, last_sync_ms: in
         complete_to_ms = max(complete_to_ms, asked_to(stored.coverage, now_ms) or 0)
     frequency_ms = asset.update_frequency_seconds * SECOND_MS
     of_class = asset.asset_class
-    visible_ms = last_open(of_class.market, min(now_ms, visible_until_ms))
+    visible_ms = last_open(asset.market, min(now_ms, visible_until_ms))
     return _Refreshed(
         now_ms=now_ms,
         complete_to=complete_to_ms,

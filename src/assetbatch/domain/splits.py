@@ -158,7 +158,7 @@ def requests_of_history(unasked: Iterable[str], kept: Iterable[str]) -> list[Req
     for; `kept` are all tickers, whose neighbours share a request."""
     places = {ticker: place for place, ticker in enumerate(sorted(kept))}
     found: list[Request] = []
-    end = -1
+    end = 0
     for ticker in sorted(set(unasked) & places.keys()):
         if places[ticker] < end:
             found[-1] = found[-1]._replace(high=ticker)

@@ -26,6 +26,14 @@ if TYPE_CHECKING:
     from assetbatch.provider.answers import BarsAnswer, PricesAnswer
 
 
+DAYS_BELIEVED_MS = 5 * DAY_MS
+"""How long it is believed that the plan has days of a whole market, once it has shown one: over a weekend
+with a holiday."""
+
+DAY_DOUBTED_MS = 2 * HOUR_MS
+"""How old a day may be whose refusal is not believed then."""
+
+
 class Learner:
     """Keeps the entitlements up to date, here and in the store that all processes share.
 
@@ -133,6 +141,8 @@ class Learner:
 
     def refused(self, call: Call, shown: ShownRestriction, message: str, now_ms: int) -> None:
         """Remember what a refused call shows the plan to lack, for each class of its assets."""
+        if isinstance(call, GroupedDayCall) and self._is_doubtful(call, now_ms):
+            shown = ShownRestriction(Restriction.LAST_DAY, days_span(call.day, call.day)[1])
         for asset_type in asset_types(call):
             ticker = next(i.asset.polygon_ticker for i in call.work if i.asset.asset_type is asset_type)
             self._remember(shown.restriction, asset_type, message, ticker, now_ms, edge_ms=shown.edge_ms)
@@ -141,6 +151,17 @@ class Learner:
         """Take into account that the snapshot of a ticker is cleared. No other process needs to know."""
         self._known.found_cleared(ticker)
         self.revision += 1
+
+    def _is_doubtful(self, call: GroupedDayCall, now_ms: int) -> bool:
+        """Return whether the refusal of a young day contradicts the days that were shown lately.
+
+        It is then taken for a day that is not published yet: without grouped days each of thousands of stocks
+        would cost a call of its own.
+        """
+        shown_ms = self._known.whole_day_at_ms(call.asset_type, 0)
+        if shown_ms is None or now_ms - shown_ms > DAYS_BELIEVED_MS:
+            return False
+        return now_ms - days_span(call.day, call.day)[1] < DAY_DOUBTED_MS
 
     def class_refused(self, restriction: Restriction, refused: ClassRefusal, now_ms: int) -> None:
         """Remember that all tickers of a class were refused within a good answer, or a single one for

@@ -116,7 +116,7 @@ class SplitsHandler(ReferenceHandler["SplitsAnswer"]):
             _warn("the prices before and after do not fit the split, which counts all the same", unfit)
             if request.is_of_market:
                 services.reference_store.remember(_ANSWERED, Asked(now_ms))
-        words = [f"{plural(len(learned.of_state(state)), 'row')} {state}" for state in SplitState]
+        words = [f"{plural(len(learned.of_state(state)), 'split')} {state}" for state in SplitState]
         words = [one for one in words if not one.startswith("0 ")] or ["nothing new"]
         words += [f"not used: {count} {reason}" for reason, count in sorted(answer.refused.items())]
         follows = [_reference(request._replace(first=answer.rest.first))] if answer.rest else []
