@@ -10,7 +10,7 @@ import pytest
 from assetbatch.commands.queue_items import list_queue
 from assetbatch.config import Config
 from assetbatch.domain.asset_classes import Market
-from assetbatch.domain.market_hours import set_listed_days, special_day, to_ms
+from assetbatch.domain.market_hours import day_of, sessions, set_listed_days, special_day, to_ms
 from assetbatch.domain.nyse import SpecialDay
 from assetbatch.domain.queueing import CallKind, DenialReason, Lane
 from assetbatch.domain.references import REFUSED_MS, Asked, AskOutcome, Reference, ReferenceKind
@@ -26,6 +26,7 @@ from assetbatch.sandbox.exchange import Closure
 from assetbatch.sandbox.listings import Exchange
 from assetbatch.services import Services
 from assetbatch.state.queue import Lease
+from assetbatch.state.reference_store import KEPT_MS
 from assetbatch.views.terminal.dead import work_in_words
 from tests.world import SetClock, World
 
@@ -71,6 +72,22 @@ class TestHolidays:
         clock.at_ms += HOUR_MS
         free.enqueue_secondary()
         assert ID in queued(free)
+
+    @pytest.mark.parametrize("name", ["A storm", None])
+    def test_are_asked_for_daily_while_one_is_near_that_may_be_lifted(
+        self, free: World, clock: SetClock, name: str | None
+    ) -> None:
+        """Its day is a trading day again, once the list leaves it out."""
+        closed = day_of(clock.at_ms + DAY_MS)
+        enqueue(free, ID)
+        free.run_queue()
+        with free.services() as services:
+            services.reference_store.keep_special_days({closed: SpecialDay(name)} if name else {})
+        clock.at_ms += DAY_MS
+        free.enqueue_secondary()
+        assert (ID in queued(free)) is bool(name)
+        free.run_queue()
+        assert sessions(Market.STOCK, closed)
 
     def test_are_not_asked_for_where_nothing_follows_the_exchange(
         self, free: World, monkeypatch: pytest.MonkeyPatch
@@ -133,12 +150,24 @@ def test_on_a_closure_that_nobody_has_planned_nothing_is_asked_and_nothing_is_st
     calls = len(world.paths)
     for hour in (14, 15, 18, 21):
         clock.at_ms = to_ms(datetime(2026, 11, 19, hour, 45, tzinfo=UTC))
-        assert world.enqueue_secondary().enqueued == 0
+        world.enqueue_secondary()
+        assert set(queued(world)) <= {ID}  # whether it still is a closure
         world.run_queue()
         with world.services() as services:
             (asset,) = collect(services).assets
         assert (asset.state, asset.market) == (AssetState.FRESH, "closed")
-    assert len(world.paths) == calls
+    assert world.paths[calls:] == [PATH]
+
+
+def test_what_was_asked_long_ago_is_forgotten_though_other_names_are_not(
+    free: World, clock: SetClock
+) -> None:
+    with free.services() as services:
+        for name, age_ms in (("listing:OLD", KEPT_MS), ("listing:NEW", KEPT_MS - HOUR_MS)):
+            services.reference_store.remember(name, Asked(clock.at_ms - age_ms, AskOutcome.REFUSED))
+    free.enqueue_secondary()
+    with free.services() as services:
+        assert list(services.reference_store.load()) == ["listing:NEW"]
 
 
 class TestACall:

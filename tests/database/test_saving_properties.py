@@ -335,6 +335,7 @@ def knew_less(other: Answer, t_ms: int, version: Version, asked_ms: int) -> bool
     return within and (known is None or known.rank < version.rank)
 
 
+@pytest.mark.timeout(300)  # in CI's profile and beside other programs
 def test_final_bars_stay_and_answers_that_are_saved_again_change_nothing(play: Play) -> None:
     """A bar that was final is not touched by an answer from before it was."""
 

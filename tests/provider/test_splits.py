@@ -106,8 +106,14 @@ def test_a_row_of_nobody_may_be_of_anybody(bad: object, reason: str) -> None:
 
 
 def test_a_day_that_was_not_asked_for_is_passed_over() -> None:
-    found = read(row(execution_date="2026-12-01"))
-    assert (found.splits, found.refused, found.settled) == ({}, {"outside": 1}, ASKED)
+    found = read(row(execution_date="2026-12-01"), row())
+    assert (list(found.splits), found.refused, found.settled) == (["AAPL"], {"outside": 1}, ASKED)
+
+
+@pytest.mark.parametrize("rows", [(), (row(split_to=0),), (row(execution_date="2026-12-01"),)])
+def test_an_answer_without_a_sound_row_withdraws_nothing(rows: tuple[object, ...]) -> None:
+    found = read(*rows)
+    assert (found.splits, found.settled, found.rest) == ({}, None, None)
 
 
 class TestAFullPage:

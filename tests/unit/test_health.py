@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 from msgspec import structs
@@ -21,7 +21,7 @@ from assetbatch.domain.queueing import DeadLetter, Lane, QueueState
 from assetbatch.domain.ranges import MOST_FINER
 from assetbatch.domain.reasons import Reason
 from assetbatch.domain.records import Command, CycleRecord, JobState
-from assetbatch.domain.splits import KnownSplit, Split, SplitKind, SplitState
+from assetbatch.domain.splits import BACK, KnownSplit, Split, SplitKind, SplitState
 from assetbatch.domain.status import AssetState, Status
 from assetbatch.health import (
     Alert,
@@ -787,6 +787,13 @@ class TestProblems:
             ("AAPL on 2026-11-16", "warning"),
             ("SPY on 2026-11-16", "warning"),
         ]
+
+    def test_a_correction_of_a_split_by_hand_is_said_to_last_only_after_a_week(self) -> None:
+        one = Split(date(2026, 11, 16), 1, 4, SplitKind.FORWARD)
+        states = (SplitState.CONFLICT, SplitState.APPLIED)
+        found = problems(splits=[("AAPL", KnownSplit(one, state)) for state in states])
+        assert all("until a week after its day" in (problem.hint or "") for problem in found)
+        assert (len(found), BACK) == (2, timedelta(days=7))
 
     def test_cron_that_has_stopped_starting_us(self) -> None:
         late = job(last_started_ms=WEDNESDAY - 11 * MINUTE)

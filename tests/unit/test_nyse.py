@@ -130,11 +130,18 @@ class TestLearn:
         assert learn(far, near, self.TODAY) == near | far
         assert learn(far, {}, self.TODAY) == far
 
-    @pytest.mark.parametrize("more", [-300, -1, 0, 1])
-    def test_a_closure_up_to_tomorrow_stays_though_only_later_ones_are_listed(self, more: int) -> None:
+    @pytest.mark.parametrize("more", [-300, -1])
+    def test_a_past_closure_stays_though_only_later_ones_are_listed(self, more: int) -> None:
         known = {self.after(more): SpecialDay("Storm")}
         listed = {self.after(25): SpecialDay("Christmas Day")}
         assert learn(known, listed, self.TODAY) == known | listed
+
+    @pytest.mark.parametrize("more", [0, 1, 2])
+    def test_a_closure_is_lifted_up_to_its_day(self, more: int) -> None:
+        known = {self.after(more): SpecialDay("Storm")}
+        listed = {self.after(25): SpecialDay("Christmas Day")}
+        assert learn(known, listed, self.TODAY) == listed
+        assert learn(known, {}, self.TODAY) == known
 
     def test_what_is_listed_for_today_replaces_what_was_known(self) -> None:
         known, listed = {self.TODAY: SpecialDay("Storm")}, {self.TODAY: SpecialDay("Storm", time(12))}

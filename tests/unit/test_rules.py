@@ -244,6 +244,16 @@ class TestWalk:
         walk = advanced(COINS, continued(COINS, None, NOW), "X:A", NOW, is_last_page=False, is_whole=True)
         assert continued(COINS, walk, NOW + WALK_STALE_MS).started_ms == NOW + WALK_STALE_MS
 
+    def test_that_leads_back_does_not_go_round_for_ever(self) -> None:
+        walk = advanced(COINS, continued(COINS, None, NOW), "X:B", NOW, is_last_page=False, is_whole=True)
+        walk = advanced(COINS, walk, "X:A", NOW, is_last_page=False, is_whole=True)
+        assert (walk.is_finished, walk.is_whole) == (True, False)
+
+    @pytest.mark.parametrize(("after", "last"), [("TpA", "TSLA"), ("TZ", "TpA")])
+    def test_goes_on_wherever_lower_case_letters_stand(self, after: str, last: str) -> None:
+        walk = Walk(rule=COINS.key, started_ms=NOW, after=after)
+        assert advanced(COINS, walk, last, NOW, is_last_page=False, is_whole=True).after == last
+
     def test_that_leads_nowhere_ends_and_knows_nothing_of_what_is_gone(self) -> None:
         walk = advanced(COINS, continued(COINS, None, NOW), "X:A", NOW, is_last_page=False, is_whole=True)
         walk = advanced(COINS, walk, "X:A", NOW, is_last_page=False, is_whole=True)

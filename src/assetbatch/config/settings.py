@@ -306,7 +306,10 @@ class AssetSettings(_Section, frozen=True):
     ] = BarSize.FIVE_MINUTES
     extended_hours: Annotated[
         bool,
-        Meta(title="true: keep a stock's bars from 04:00 to 20:00 New York time, not only the session's"),
+        Meta(
+            title="true: keep a stock's bars from 04:00 to 20:00 New York time, not only the session's; "
+            "after a change backfill --again brings those of the past"
+        ),
     ] = False
 
 
@@ -393,7 +396,10 @@ class RuleSettings(_Section, frozen=True):
     ] = BarSize.FIVE_MINUTES
     extended_hours: Annotated[
         bool,
-        Meta(title="true: keep a stock's bars from 04:00 to 20:00 New York time, not only the session's"),
+        Meta(
+            title="true: keep a stock's bars from 04:00 to 20:00 New York time, not only the session's; "
+            "after a change backfill --again brings those of the past"
+        ),
     ] = False
     years_of_days: Annotated[
         Annotated[int, Meta(ge=0, le=30)] | UnsetType,

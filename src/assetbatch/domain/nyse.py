@@ -49,14 +49,13 @@ def special_day(day: date) -> SpecialDay | None:
 def learn(known: SpecialDays, listed: SpecialDays, today: date) -> SpecialDays:
     """Return what is known of listed days, ascending, after the provider has listed those to come.
 
-    It is right up to the last day that it lists: what it leaves out before is withdrawn. What is known of
-    days up to tomorrow stays, unless it is listed again. The provider lists no past day, its day may have
-    begun earlier than New York's, and whoever fills gaps asks for past days.
+    It is right from `today` up to the last day that it lists: what it leaves out between is withdrawn, and
+    what is computed holds again. Past days stay: the provider lists none, and whoever fills gaps asks for
+    them. `today` is the provider's, which begins before New York's. An empty list says nothing.
     """
     found = {day: special for day, special in listed.items() if today <= day <= today + LISTED_AHEAD}
-    last = max(found, default=today)
-    settled = today + timedelta(days=1)
-    kept = {day: special for day, special in known.items() if day <= settled or day > last}
+    last = max(found, default=today - timedelta(days=1))
+    kept = {day: special for day, special in known.items() if day < today or day > last}
     return dict(sorted((kept | found).items()))
 
 

@@ -298,7 +298,9 @@ def advanced(
     has left something out.
     """
     replace = msgspec.structs.replace
-    leads_further = bool(last) and last != walk.after
+    after = walk.after
+    # Where lower-case letters stand in the provider's order is not known.
+    leads_further = last is not None and (last > after or last.lower() > after.lower())
     walk = replace(
         walk,
         calls=walk.calls + 1,

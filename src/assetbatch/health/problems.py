@@ -36,6 +36,9 @@ FIRST_START_MS = MISSED_STARTS * MINUTE_MS
 ENQUEUE_SILENT_MS = HOUR_MS
 """Time without a start of enqueue-secondary that is a problem, if no frequency allows for more."""
 
+DAILY_LIST = "until a week after its day the provider's daily list writes ratio and state again"
+"""What becomes of a correction by hand that comes too early."""
+
 NAMES_SHOWN = 3
 """Maximum number of symbols that a problem names."""
 
@@ -246,7 +249,8 @@ def splits_in_conflict(now: Situation) -> Iterator[Problem]:
     if names := _splits(now, is_conflict=True):
         yield Problem(
             f"{names}: the provider lists several splits for the day, and they differ: none counts",
-            "look it up, and correct its row in the table of splits: ratio, and state applied or withdrawn",
+            "look it up, and correct its row in the table of splits: ratio, and state applied or withdrawn; "
+            f"{DAILY_LIST}",
         )
 
 
@@ -255,7 +259,8 @@ def splits_do_not_fit(now: Situation) -> Iterator[Problem]:
     if names := _splits(now, is_conflict=False):
         yield Problem(
             f"{names}: the prices before and after do not fit the split, which counts all the same",
-            "look it up; in its row in the table of splits set fits to true, or state to withdrawn",
+            "look it up; in its row in the table of splits set fits to true, or state to withdrawn; "
+            f"{DAILY_LIST}",
         )
 
 

@@ -65,7 +65,7 @@ def decode_splits(body: Body, asked: Days, key: Secret | None = None) -> SplitsA
         splits=splits,
         useless=useless,
         refused=refused,
-        settled=None if unplaced else settled,
+        settled=settled if splits and not unplaced else None,  # an empty list is more likely cut than true
         rest=rest,
     )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import msgspec
 
 from assetbatch.domain.nyse import SpecialDay, SpecialDays
@@ -45,6 +47,12 @@ class ReferenceStore:
             pipeline.hset(self._asked, name, msgspec.json.encode(asked).decode())
             pipeline.pexpire(self._asked, KEPT_MS)
             pipeline.execute()
+
+    def forget(self, names: Collection[str]) -> None:
+        """Remember these no longer: the names of a market change, and the hash lives on."""
+        if names:
+            with redis_errors():
+                self._client.hdel(self._asked, *names)
 
     def special_days(self) -> SpecialDays:
         """Return the listed days of the exchange."""

@@ -17,6 +17,7 @@ from assetbatch.refresh.references.holidays import HolidaysHandler
 from assetbatch.refresh.references.listing import FormerHandler, ListingHandler, RenamesHandler
 from assetbatch.refresh.references.splits import SplitsHandler
 from assetbatch.refresh.references.tickers import TickersHandler
+from assetbatch.state.reference_store import KEPT_MS
 
 if TYPE_CHECKING:
     from assetbatch.services import Services
@@ -36,6 +37,7 @@ HANDLERS: Mapping[ReferenceKind, ReferenceHandler[Any]] = {
 def due_references(services: Services, stored: Mapping[str, StoredAsset], now_ms: int) -> list[Reference]:
     """Return the reference data that are to be asked for. Raise RedisError or DatabaseError."""
     asked = services.reference_store.load()
+    services.reference_store.forget([name for name, one in asked.items() if one.is_past(KEPT_MS, now_ms)])
     return [found for handler in HANDLERS.values() for found in handler.due(services, stored, asked, now_ms)]
 
 
