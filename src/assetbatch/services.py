@@ -108,6 +108,10 @@ class Services:
         self.config = msgspec.structs.replace(self.config, members=members)
         self._has_members = True
 
+    def forget_members(self) -> None:
+        """Let the next `load_members` ask again: a page of a walk has come."""
+        self._has_members = False
+
     def load_walks(self) -> None:
         """Ask PostgreSQL how far the members of the rules are looked up, once. Raise DatabaseError."""
         if not self._has_walks:

@@ -247,12 +247,16 @@ class TestDays:
     """Days of the past of the whole market, a call each."""
 
     @pytest.fixture
-    def past(self, make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch) -> World:
+    def unknown(self, make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch) -> World:
+        """Before the members are looked up."""
         monkeypatch.setattr(days, "QUEUED_AT_ONCE", 3)  # each takes the simulated provider a while
         rule = {**RULE, "years_of_days": 1}
-        world = make_world(document={"priority_assets": [], "secondary_assets": [rule]}, days=None)
-        take(world, COINS)
-        return world
+        return make_world(document={"priority_assets": [], "secondary_assets": [rule]}, days=None)
+
+    @pytest.fixture
+    def past(self, unknown: World) -> World:
+        take(unknown, COINS)
+        return unknown
 
     def stored(self, world: World) -> list[tuple[date, int]]:
         return world.rows("SELECT day, count(*) FROM market_data.ohlcv_1d GROUP BY day ORDER BY day DESC")
@@ -268,6 +272,20 @@ class TestDays:
         assert found[-1] == (date(2026, 11, 14), len(COINS))
         assert len(found) == 4
 
+    def test_wait_until_the_members_of_their_market_are_known(self, unknown: World) -> None:
+        unknown.enqueue_secondary()
+        assert queued(unknown) == ["reference:tickers:crypto/USD"]
+        unknown.run_queue()
+        unknown.enqueue_secondary()
+        assert len([name for name in queued(unknown) if "days" in name]) == 3
+
+    def test_that_wait_are_not_asked_for_once_a_rule_without_members_is_there(self, past: World) -> None:
+        past.enqueue_secondary()
+        past.document["secondary_assets"].append({**RULE, "quote": "EUR"})
+        past.run_queue()
+        assert [path.rpartition("/")[2] for path in past.paths] == ["2026-11-17"]  # that of the prices
+        assert queued(past) == []
+
     def test_that_have_come_are_not_asked_for_again(self, past: World) -> None:
         past.enqueue_secondary()
         past.run_queue()
@@ -281,14 +299,41 @@ class TestDays:
         past.enqueue_secondary()
         assert "reference:days:crypto:2026-11-17" not in queued(past)
 
-    def test_that_the_plan_does_not_show_end_the_search(self, past: World) -> None:
-        past.provider.order("not-authorized-200", times=100, path_contains="2026-11-16")
+    def test_that_the_plan_does_not_show_end_the_search(self, past: World, clock: SetClock) -> None:
+        """The newest of them costs a call, and again after a week; newer ones are asked for."""
+        past.provider.order("not-authorized-200", times=100, path_contains="2026-11-15")
         past.enqueue_secondary()
         past.run_queue()
+        asked = [path.rpartition("/")[2] for path in past.paths]
+        assert asked == ["2026-11-17", "2026-11-16", "2026-11-15"]
+        assert queued(past) == []
         before = len(past.paths)
         past.enqueue_secondary()
         past.run_queue()
-        assert [path for path in past.paths[before:] if "/grouped/" in path] == []
+        assert past.paths[before:] == []
+        clock.at_ms += 7 * DAY_MS
+        for _ in range(3):  # three days at once
+            past.enqueue_secondary()
+            past.run_queue()
+        assert sum("2026-11-15" in path for path in past.paths[before:]) == 1
+        assert sum("2026-11-14" in path for path in past.paths) == 0
+
+    @pytest.mark.parametrize("fault", ["zeros", "wrong-types", "hole=2026-11-15"])
+    def test_whose_answer_is_of_no_use_are_asked_for_again_after_a_week(
+        self, past: World, clock: SetClock, fault: str
+    ) -> None:
+        bad = "2026-11-15"
+        past.provider.order(fault, times=1, path_contains=bad)
+        past.enqueue_secondary()
+        past.run_queue()
+        assert bad not in [str(day) for day, _ in self.stored(past)]
+        past.enqueue_secondary()
+        assert [name for name in queued(past) if bad in name] == []
+        clock.at_ms += 7 * DAY_MS
+        for _ in range(3):  # the days of the week come first
+            past.enqueue_secondary()
+            past.run_queue()
+        assert bad in [str(day) for day, _ in self.stored(past)]
 
     def test_are_in_the_outlook(self, past: World) -> None:
         with past.services() as services:
@@ -351,6 +396,21 @@ class TestStocks:
             clock.at_ms += 4 * HOUR_MS
             self.start(market)
         assert self.grouped(market) == ["2026-11-24", "2026-11-25", "2026-11-27"]
+
+    def test_has_the_past_of_a_member_that_came_with_the_same_start(
+        self, market: World, clock: SetClock, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(days, "QUEUED_AT_ONCE", 1)
+        (rule,) = market.document["secondary_assets"]
+        market.document["secondary_assets"] = [{**rule, "years_of_days": 1}]
+        self.start(market)
+        market.rows("DELETE FROM data_sources.assetbatch_members WHERE ticker = 'SPY' RETURNING 1")
+        clock.at_ms += DAY_MS
+        self.start(market)
+        (day,) = self.grouped(market)[-1:]
+        assert (date.fromisoformat(day), "SPY") in market.rows(
+            "SELECT d.day, s.symbol FROM market_data.ohlcv_1d d JOIN trading.symbols s ON s.id = d.symbol_id"
+        )
 
     def test_is_looked_up_by_exchange_and_type(self, market: World) -> None:
         (rule,) = market.document["secondary_assets"]

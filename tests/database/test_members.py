@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import date
 
 import pytest
 
@@ -11,6 +12,7 @@ from assetbatch.database import Store
 from assetbatch.database.members import PageTaken
 from assetbatch.domain.asset_classes import AssetType
 from assetbatch.domain.assets import Rule
+from assetbatch.domain.models import Changes, MarketDay
 from assetbatch.domain.rules import ListedTicker, Member, advanced, continued
 from assetbatch.domain.units import DAY_MS
 
@@ -89,8 +91,37 @@ def test_a_list_that_was_cut_takes_nothing_away(
 
 def test_an_unfinished_walk_takes_nothing_away(store: Store) -> None:
     take(store, page("AAPL", "MSFT"))
-    walk = advanced(RULE, continued(RULE, None, NOW + DAY_MS), "AAPL", NOW, is_last_page=False, is_whole=True)
+    before = store.walks([RULE.key])[RULE.key]
+    walk = continued(RULE, before, NOW + DAY_MS)
+    walk = advanced(RULE, walk, "AAPL", NOW + DAY_MS, is_last_page=False, is_whole=True)
+    assert walk.knows_members
     assert store.take_page(RULE, page("AAPL"), walk, {}, TableMappings(), ()).gone == ()
+    assert store.walks([RULE.key]) == {RULE.key: walk}
+
+
+def test_the_end_of_a_first_walk_makes_all_days_of_its_market_missing(store: Store) -> None:
+    """Its members have none of the days that had come; those of later walks are few."""
+    day = date(2026, 11, 24)
+    store.save(Changes(market_days=[MarketDay(market, day, 5) for market in ("stocks", "crypto")]), NOW)
+    first = advanced(RULE, continued(RULE, None, NOW), "AAPL", NOW, is_last_page=False, is_whole=True)
+    store.take_page(RULE, page("AAPL"), first, {}, TableMappings(), ())
+    assert store.market_days("stocks", day, NOW) == {day}
+    last = advanced(RULE, first, "MSFT", NOW, is_last_page=True, is_whole=True)
+    store.take_page(RULE, page("MSFT"), last, {}, TableMappings(), ())
+    assert (store.market_days("stocks", day, NOW), store.market_days("crypto", day, NOW)) == (set(), {day})
+    store.save(Changes(market_days=[MarketDay("stocks", day, 5)]), NOW)
+    again = continued(RULE, store.walks([RULE.key])[RULE.key], NOW + DAY_MS)
+    again = advanced(RULE, again, "NEW", NOW + DAY_MS, is_last_page=True, is_whole=True)
+    store.take_page(RULE, page("NEW"), again, {}, TableMappings(), ())
+    assert store.market_days("stocks", day, NOW) == {day}
+
+
+def test_a_walk_that_begins_before_the_last_one_was_finished_is_unfinished(store: Store) -> None:
+    """The clock was set back."""
+    take(store, page("AAPL"))
+    walk = continued(RULE, store.walks([RULE.key])[RULE.key], NOW - 2 * DAY_MS)
+    walk = advanced(RULE, walk, "AAPL", NOW - 2 * DAY_MS, is_last_page=False, is_whole=True)
+    store.take_page(RULE, page("AAPL"), walk, {}, TableMappings(), ())
     assert store.walks([RULE.key]) == {RULE.key: walk}
 
 

@@ -248,6 +248,11 @@ class TestGroupedDay:
         assert set(answer.prices) == {"C:EURUSD"}
         assert (answer.errors, answer.empty, answer.refused) == ({}, frozenset(), {})
 
+    def test_the_rows_that_are_no_bars_are_counted_whoever_asked(self) -> None:
+        useless = [day_bar("C:BAD", c=0), day_bar("C:ODD", h="x"), day_bar(None), 5]
+        assert self.read(*useless, day_bar(), day_bar("C:OTHER")).useless_days == 4
+        assert self.read(day_bar(), day_bar()).useless_days == 0
+
     def test_a_ticker_without_a_bar_is_empty(self) -> None:
         answer = self.read(day_bar(), asked="C:EURUSD C:NONE")
         assert (answer.errors, set(answer.empty)) == ({}, {"C:NONE"})

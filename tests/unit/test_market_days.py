@@ -5,10 +5,12 @@ from __future__ import annotations
 from datetime import UTC, date, datetime
 from itertools import islice
 
+import pytest
+
 from assetbatch.domain.asset_classes import AssetType
 from assetbatch.domain.assets import Rule
 from assetbatch.domain.entitlements import Entitlements, KnownRestriction, Restriction
-from assetbatch.domain.market_days import missing_days, wanted_from
+from assetbatch.domain.market_days import is_useful, missing_days, wanted_from
 from assetbatch.domain.market_hours import to_ms
 
 NOW = to_ms(datetime(2026, 11, 28, 12, 0, tzinfo=UTC))  # the Saturday after Thanksgiving
@@ -31,6 +33,14 @@ class TestWanted:
 
     def test_are_none_of_a_class_that_has_no_day_of_its_market(self) -> None:
         assert wanted_from([rule(2, AssetType.INDICES)], AssetType.INDICES, NOW) is None
+
+
+@pytest.mark.parametrize(
+    ("bars", "useless", "useful"),
+    [(12_400, 100, True), (1, 0, True), (2, 1, True), (1, 1, False), (0, 12_500, False), (0, 0, False)],
+)
+def test_an_answer_is_useful_if_most_of_its_rows_are_sound(bars: int, useless: int, *, useful: bool) -> None:
+    assert is_useful(bars, useless) is useful
 
 
 class TestMissing:

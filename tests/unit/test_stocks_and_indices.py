@@ -6,6 +6,7 @@ from collections import Counter
 from datetime import date, datetime
 from typing import cast
 
+import msgspec
 import pytest
 from msgspec import structs
 
@@ -241,6 +242,14 @@ class TestADayOfAllStocks:
         verdict = assess(Work(AAPL), stored, known, self.NOW + 10 * HOUR_MS)
         assert (verdict.due, verdict.paused, verdict.why.reason) == (False, True, Reason.NOT_TRADED)
         assert assess(Work(AAPL), stored, known, self.NOW + DAY_MS).due
+
+    @pytest.mark.parametrize(("useless", "has_come"), [(0, True), (1, False)])
+    def test_has_come_if_most_of_its_rows_are_bars(
+        self, known: Entitlements, useless: int, *, has_come: bool
+    ) -> None:
+        answer = msgspec.structs.replace(self.answer(SPY=self.BAR), useless_days=useless)
+        findings = GroupedDayEndpoint().findings(self.CALL, self.CALL.work, None, answer, {}, known, self.NOW)
+        assert (findings.market_day is not None) is has_come
 
     def test_that_has_nothing_is_not_published_yet(self, known: Entitlements, told: Recorder) -> None:
         self.observe(known, told, self.answer())

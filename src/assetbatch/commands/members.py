@@ -12,7 +12,7 @@ from assetbatch.deadline import Deadline
 from assetbatch.domain import rules
 from assetbatch.domain.assets import Rule
 from assetbatch.domain.entitlements import Entitlements
-from assetbatch.domain.market_days import missing_days, wanted_from
+from assetbatch.domain.market_days import USELESS_MS, missing_days, wanted_from
 from assetbatch.domain.metrics import CallMade, measure_calls
 from assetbatch.domain.outlook import Outlook, outlook
 from assetbatch.domain.records import Command, Started
@@ -153,7 +153,7 @@ def _days_missing(services: Services, rule: Rule, known: Entitlements, now_ms: i
     if first is None:
         return 0
     try:
-        answered = services.store.market_days(rule.every.value, first)
+        answered = services.store.market_days(rule.every.value, first, now_ms - USELESS_MS)
     except AssetbatchError:
         answered = set()
     return sum(1 for _ in missing_days(rule.every, first, answered, known, now_ms))

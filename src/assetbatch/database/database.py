@@ -302,13 +302,14 @@ class Store:
             "reading the walks", lambda connection, _: members.load_walks(connection, rules)
         )
 
-    def market_days(self, market: str, since: date) -> set[date]:
-        """Return which days of a whole market were answered since a day."""
+    def market_days(self, market: str, since: date, useless_since_ms: int) -> set[date]:
+        """Return which days of a whole market were answered since a day; those whose answer was of no use
+        only if they were asked for since `useless_since_ms`."""
         from assetbatch.database import days
 
         return self._session.run(
             "reading the days of a market",
-            lambda connection, _: days.load_market_days(connection, market, since),
+            lambda connection, _: days.load_market_days(connection, market, since, useless_since_ms),
         )
 
     def take_page(

@@ -57,9 +57,15 @@ def save_market_days(connection: Connection, some: Iterable[MarketDay], asked_ms
         connection.execute(connection.statements("days.save_market_day"), arguments)
 
 
-def load_market_days(connection: Connection, market: str, since: date) -> set[date]:
-    """Return which days of a market were answered since a day. Raise psycopg.Error."""
-    arguments = {"market": market, "since": since}
+def forget_market_days(connection: Connection, market: str) -> None:
+    """Forget which days of a market were answered, in the open transaction. Raise psycopg.Error."""
+    connection.execute(connection.statements("days.forget_market_days"), {"market": market})
+
+
+def load_market_days(connection: Connection, market: str, since: date, useless_since_ms: int) -> set[date]:
+    """Return which days of a market were answered since a day; those whose answer was of no use only if they
+    were asked for since `useless_since_ms`. Raise psycopg.Error."""
+    arguments = {"market": market, "since": since, "useless_since_ms": useless_since_ms}
     return {day for (day,) in connection.execute(connection.statements("days.load_market_days"), arguments)}
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
+from assetbatch.database import days
 from assetbatch.database.session import Connection
 from assetbatch.database.text import storable
 from assetbatch.domain.assets import Rule
@@ -49,8 +50,9 @@ def load_walks(connection: Connection, rules: Collection[str]) -> dict[str, Walk
             calls=calls,
             is_whole=is_whole,
             finished_ms=finished_ms,
+            is_first=is_first,
         )
-        for rule, started_ms, query, after, calls, is_whole, finished_ms in rows
+        for rule, started_ms, query, after, calls, is_whole, finished_ms, is_first in rows
     }
 
 
@@ -64,7 +66,8 @@ def take_page(
     sizes: Collection[DerivedSize],
 ) -> PageTaken:
     """Register the members that a page brings, and record the `walk` as it is after it, in the open
-    transaction.
+    transaction. With the end of a rule's first walk all days of its market are missing: its members have none
+    of those that had come.
 
     `owners` are the tickers of the symbols that the configuration has. Raise psycopg.Error, and what
     `initialise` raises.
@@ -101,6 +104,8 @@ def take_page(
         marked = connection.execute(connection.statements("members.mark_gone"), arguments)
         gone = sorted(symbol for (symbol,) in marked)
     connection.execute(connection.statements("members.save_walk"), msgspec.structs.asdict(walk))
+    if walk.is_finished and walk.is_first:
+        days.forget_market_days(connection, rule.every.value)
     return PageTaken(new, taken.clashes, tuple(gone), count - len(gone), new == len(members))
 
 

@@ -9,6 +9,20 @@ from assetbatch.domain.asset_classes import AssetType, class_of_type
 from assetbatch.domain.assets import Rule
 from assetbatch.domain.entitlements import Entitlements, Restriction
 from assetbatch.domain.market_hours import day_of, sessions, years_before
+from assetbatch.domain.units import DAY_MS
+
+USELESS_MS = 7 * DAY_MS
+"""How long a day is left alone whose answer was of no use."""
+
+
+def is_useful(bars: int, useless: int) -> bool:
+    """Return whether an answer with so many sound bars, and so many useless rows, is what a day of a market
+    was.
+
+    A few rows of thousands may be useless for ever. Half of them, or no row at all of a day of trading, is an
+    answer that may be better another time.
+    """
+    return bars > useless
 
 
 def wanted_from(rules: Iterable[Rule], asset_type: AssetType, now_ms: int) -> date | None:

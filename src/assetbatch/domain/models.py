@@ -278,7 +278,8 @@ class AnsweredBars(NamedTuple):
 
 
 class MarketDay(NamedTuple):
-    """A day of a whole market that was answered, with so many bars. `market` is the word of its class."""
+    """A day of a whole market that was answered, with so many bars; 0 if the answer was of no use. `market`
+    is the word of its class."""
 
     market: str
     day: date

@@ -255,11 +255,18 @@ class Walk(msgspec.Struct, frozen=True, kw_only=True):
     """Whether every row could be read: else nobody knows what is gone."""
     finished_ms: int | None = None
     """When it had seen every page."""
+    is_first: bool = True
+    """Whether no walk of the rule had seen every page before."""
 
     @property
     def is_finished(self) -> bool:
         """Whether every page was seen."""
         return self.finished_ms is not None
+
+    @property
+    def knows_members(self) -> bool:
+        """Whether a walk of the rule has seen every page, this one or one before."""
+        return self.is_finished or not self.is_first
 
 
 def is_due(walk: Walk | None, now_ms: int) -> bool:
@@ -279,7 +286,7 @@ def continued(rule: Rule, walk: Walk | None, now_ms: int) -> Walk:
     )
     if walk is not None and is_usable:
         return walk
-    return Walk(rule=rule.key, started_ms=now_ms)
+    return Walk(rule=rule.key, started_ms=now_ms, is_first=walk is None or not walk.knows_members)
 
 
 def advanced(
@@ -303,7 +310,8 @@ def advanced(
         return replace(walk, after=last)
     query = walk.query + 1
     is_end = query >= len(queries(rule))
-    return replace(walk, query=query, after="", finished_ms=now_ms if is_end else None)
+    finished_ms = max(now_ms, walk.started_ms) if is_end else None
+    return replace(walk, query=query, after="", finished_ms=finished_ms)
 
 
 def may_say_what_is_gone(walk: Walk, seen: int, before: int) -> bool:

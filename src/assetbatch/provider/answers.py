@@ -63,6 +63,8 @@ class PricesAnswer(msgspec.Struct, frozen=True, kw_only=True):
     refused: Counter[str]
     days: Mapping[str, DayBar] = {}
     """By ticker, asked or not: the bars of a market's day."""
+    useless_days: int = 0
+    """How many rows of a market's day, asked or not, are no bars."""
     delayed: Mapping[str, bool] = {}
 
 

@@ -530,12 +530,16 @@ def decode_grouped_day(
     tickers = _Tickers(assets)
     days: dict[str, DayBar] = {}
     envelope, raws = raw_bars(body, tickers.refused, key)
+    useless = tickers.refused.total()
     for raw in raws:
         ticker = raw.ticker
         if not isinstance(ticker, str):
+            useless += 1
             continue
         reason = fault(raw.o, raw.h, raw.l, raw.c)
-        if not reason:
+        if reason:
+            useless += 1
+        else:
             days[ticker] = day_bar(raw, day)
         if ticker not in assets:
             continue
@@ -544,7 +548,7 @@ def decode_grouped_day(
             tickers.fail(ticker, _useless(ticker))
         else:
             tickers.take(ticker, _day_price(raw, assets[ticker], day, class_of(ticker)))
-    return msgspec.structs.replace(tickers.answer(envelope, lists_all=False), days=days)
+    return msgspec.structs.replace(tickers.answer(envelope, lists_all=False), days=days, useless_days=useless)
 
 
 def decode_previous_day(

@@ -47,11 +47,17 @@ written AS (
 SELECT count(*), (SELECT count(*) FROM written) FROM incoming;
 
 -- name: load_market_days
--- Return which days of a market were answered since a day.
-SELECT day FROM data_sources.assetbatch_market_days WHERE market = %(market)s AND day >= %(since)s;
+-- Return which days of a market were answered since a day. An answer that was of no use counts for a while only.
+SELECT day FROM data_sources.assetbatch_market_days
+WHERE market = %(market)s AND day >= %(since)s
+  AND (bars > 0 OR asked_at > to_timestamp(%(useless_since_ms)s / 1000.0::float8));
 
 -- name: save_market_day
 -- Record that a day of a market was answered.
 INSERT INTO data_sources.assetbatch_market_days (market, day, asked_at, bars)
 VALUES (%(market)s, %(day)s, to_timestamp(%(asked_ms)s / 1000.0::float8), %(bars)s)
 ON CONFLICT (market, day) DO UPDATE SET asked_at = excluded.asked_at, bars = excluded.bars;
+
+-- name: forget_market_days
+-- Forget which days of a market were answered.
+DELETE FROM data_sources.assetbatch_market_days WHERE market = %(market)s;

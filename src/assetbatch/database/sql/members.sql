@@ -64,9 +64,10 @@ WHERE m.rule = %(rule)s AND m.gone_since IS NULL AND m.seen_at < to_timestamp(%(
 RETURNING {symbols.symbol[s]}::text;
 
 -- name: load_walks
--- Return the last walk of each rule.
+-- Return the last walk of each rule. One that was finished before it began is that of an earlier walk.
 SELECT rule, (extract(epoch FROM started_at) * 1000)::int8, query, after, calls, is_whole,
-       (extract(epoch FROM finished_at) * 1000)::int8
+       CASE WHEN finished_at >= started_at THEN (extract(epoch FROM finished_at) * 1000)::int8 END,
+       finished_at IS NULL
 FROM data_sources.assetbatch_walks
 WHERE rule = ANY (%(rules)s::text[]);
 
@@ -75,10 +76,16 @@ WHERE rule = ANY (%(rules)s::text[]);
 SELECT pg_advisory_xact_lock(hashtextextended('assetbatch walks', 0));
 
 -- name: save_walk
--- Record how far a walk has come.
-INSERT INTO data_sources.assetbatch_walks (rule, started_at, query, after, calls, is_whole, finished_at)
+-- Record how far a walk has come. While it is unfinished, it stays known when an earlier one was finished: before it began,
+-- whatever the clocks said.
+INSERT INTO data_sources.assetbatch_walks AS w (rule, started_at, query, after, calls, is_whole, finished_at)
 VALUES (%(rule)s, to_timestamp(%(started_ms)s / 1000.0::float8), %(query)s, %(after)s, %(calls)s, %(is_whole)s,
         to_timestamp(%(finished_ms)s / 1000.0::float8))
 ON CONFLICT (rule) DO UPDATE
 SET started_at = excluded.started_at, query = excluded.query, after = excluded.after, calls = excluded.calls,
-    is_whole = excluded.is_whole, finished_at = excluded.finished_at;
+    is_whole = excluded.is_whole,
+    finished_at = coalesce(
+        excluded.finished_at,
+        CASE WHEN w.finished_at IS NOT NULL
+             THEN least(w.finished_at, excluded.started_at - interval '1 millisecond') END
+    );

@@ -12,6 +12,7 @@ from assetbatch.domain.asset_classes import class_of_type
 from assetbatch.domain.calls import GroupedDayCall
 from assetbatch.domain.entitlements import Entitlements, Restriction
 from assetbatch.domain.formatting import plural
+from assetbatch.domain.market_days import is_useful
 from assetbatch.domain.market_hours import start_of_day
 from assetbatch.domain.models import MarketDay, StoredAsset
 from assetbatch.domain.refusals import RefusalKind
@@ -66,12 +67,12 @@ class GroupedDayEndpoint(PricesEndpoint[GroupedDayCall]):
         known: Entitlements,
         now_ms: int,
     ) -> Findings:
-        """Return the price of each asset, and that the day has come if it has a bar; nothing if it is not
-        published yet, so that the day before is asked for."""
+        """Return the price of each asset, and that the day has come if the answer is of use; nothing if it is
+        not published yet, so that the day before is asked for."""
         if not answer.days and known.is_unpublished(call.asset_type, _end_of(call), now_ms):
             return Findings(asked_ms=now_ms)
         found = super().findings(call, work, page, answer, stored, known, now_ms)
-        if not answer.days:
+        if not is_useful(len(answer.days), answer.useless_days):
             return found
         day = MarketDay(call.asset_type.value, call.day, len(answer.days))
         return msgspec.structs.replace(found, market_day=day)

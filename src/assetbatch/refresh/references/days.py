@@ -8,8 +8,8 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from assetbatch.domain.asset_classes import AssetType
-from assetbatch.domain.formatting import plural
-from assetbatch.domain.market_days import missing_days, wanted_from
+from assetbatch.domain.formatting import format_duration, plural
+from assetbatch.domain.market_days import USELESS_MS, is_useful, missing_days, wanted_from
 from assetbatch.domain.models import Changes, DayBar, MarketDay
 from assetbatch.domain.queueing import Lane
 from assetbatch.domain.references import Asked, AskOutcome, Reference, ReferenceKind, is_due
@@ -28,7 +28,7 @@ start of `enqueue-secondary`."""
 
 
 class DaysHandler(ReferenceHandler["PricesAnswer"]):
-    """A day that comes is stored of every member. One without a bar of anybody was a holiday."""
+    """A day that comes is stored of every member. One whose answer is of no use is asked for again."""
 
     lane = Lane.HISTORY
 
@@ -39,23 +39,22 @@ class DaysHandler(ReferenceHandler["PricesAnswer"]):
         asked: Mapping[str, Asked],
         now_ms: int,
     ) -> Sequence[Reference]:
-        """Return the newest days that are missing. Older ones than a day that the plan does not show are left
-        alone as long as that is believed."""
+        """Return the newest days that are missing and that the plan may show."""
         found: list[Reference] = []
         for asset_type in dict.fromkeys(rule.every for rule in services.config.enabled_rules):
+            if not _has_members(services, asset_type):
+                continue
             for reference in islice(_missing(services, asset_type, now_ms), QUEUED_AT_ONCE):
-                before = asked.get(reference.name)
-                if before is None or is_due(before, DAY_MS, now_ms):
-                    found.append(reference)
-                elif before.outcome is AskOutcome.REFUSED:
+                if self.known_refusal(asked, reference, now_ms):
                     break
+                if is_due(asked.get(reference.name), DAY_MS, now_ms):
+                    found.append(reference)
         return found
 
     def is_wanted(self, services: Services, reference: Reference) -> bool:
-        """Return whether a rule wants the day."""
-        services.load_members()
+        """Return whether a rule wants the day, and the members of its market are known."""
         read = _read(reference)
-        if read is None:
+        if read is None or not _has_members(services, read[0]):
             return False
         first = wanted_from(services.config.enabled_rules, read[0], services.now_ms())
         return first is not None and read[1] >= first
@@ -74,14 +73,30 @@ class DaysHandler(ReferenceHandler["PricesAnswer"]):
 
     def store(self, services: Services, reference: Reference, answer: PricesAnswer, now_ms: int) -> Stored:
         """Store the bar of each registered asset."""
+        services.load_members()  # a page of tickers may have come since the start
         asset_type, day = _known(reference)
         days: dict[str, list[DayBar]] = {}
         for ticker, bar in answer.days.items():
             for symbol in services.config.symbols_of(ticker):
                 days[symbol] = [bar]
-        came = MarketDay(asset_type.value, day, len(answer.days))
+        bars = len(answer.days)
+        useful = is_useful(bars, answer.useless_days)
+        came = MarketDay(asset_type.value, day, bars if useful else 0)
         services.store.save(Changes(days=days, market_days=[came]), now_ms)
-        return Stored(f"{plural(len(days), 'bar')} stored")
+        words = f"{plural(len(days), 'bar')} stored"
+        if not useful:
+            words += f", {plural(answer.useless_days, 'row')} of no use; asked again in "
+            words += format_duration(USELESS_MS)
+        return Stored(words)
+
+    def known_refusal(self, asked: Mapping[str, Asked], reference: Reference, now_ms: int) -> Asked | None:
+        """Return the refusal of this day or of a newer one: a plan shows the days since one of them."""
+        asset_type, day = _known(reference)
+        for name, before in asked.items():
+            of = _of_name(name)
+            if of is not None and of[0] is asset_type and of[1] >= day and before.is_refused(now_ms):
+                return before
+        return None
 
     def remember(self, services: Services, reference: Reference, asked: Asked) -> None:
         """Remember a refusal or a failure; the database knows which days have come."""
@@ -89,13 +104,28 @@ class DaysHandler(ReferenceHandler["PricesAnswer"]):
             super().remember(services, reference, asked)
 
 
+def _has_members(services: Services, asset_type: AssetType) -> bool:
+    """Return whether each rule for a class has its members: a day is asked for once, for all of them."""
+    services.load_walks()
+    return all(
+        (walk := services.walks.get(rule.key)) is not None and walk.knows_members
+        for rule in services.config.enabled_rules
+        if rule.every is asset_type
+    )
+
+
 def _missing(services: Services, asset_type: AssetType, now_ms: int) -> Sequence[Reference]:
     first = wanted_from(services.config.enabled_rules, asset_type, now_ms)
     if first is None:
         return ()
-    answered = services.store.market_days(asset_type.value, first)
+    answered = services.store.market_days(asset_type.value, first, now_ms - USELESS_MS)
     days = missing_days(asset_type, first, answered, services.entitlements(), now_ms)
     return [Reference(ReferenceKind.DAYS, f"{asset_type.value}:{day.isoformat()}") for day in days]
+
+
+def _of_name(name: str) -> tuple[AssetType, date] | None:
+    kind, _, detail = name.partition(":")
+    return _read(Reference(ReferenceKind.DAYS, detail)) if kind == ReferenceKind.DAYS else None
 
 
 def _read(reference: Reference) -> tuple[AssetType, date] | None:

@@ -75,6 +75,11 @@ class ReferenceHandler(ABC, Generic[Answer]):
         """Return the name under which it is remembered what was asked and refused."""
         return reference.name
 
+    def known_refusal(self, asked: Mapping[str, Asked], reference: Reference, now_ms: int) -> Asked | None:
+        """Return what was asked before that shows that the plan lacks this; None if nothing does."""
+        before = asked.get(self.asked_as(reference))
+        return before if before is not None and before.is_refused(now_ms) else None
+
     def remember(self, services: Services, reference: Reference, asked: Asked) -> None:
         """Remember that it was asked for. A page that is not the last one is not remembered. Raise
         DatabaseError or RedisError."""

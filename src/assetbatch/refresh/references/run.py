@@ -97,10 +97,9 @@ class ReferenceRun:
 
     def _known_refusal(self, reference: Reference) -> Refusal | None:
         """Return what the plan is known to say of a call, so that it need not be made."""
-        asked = self._services.reference_store.load().get(HANDLERS[reference.kind].asked_as(reference))
-        if asked is None or not asked.is_refused(self._services.now_ms()):
-            return None
-        return Refusal(RefusalKind.NOT_IN_PLAN, asked.error, sent=False)
+        asked = self._services.reference_store.load()
+        shown = HANDLERS[reference.kind].known_refusal(asked, reference, self._services.now_ms())
+        return Refusal(RefusalKind.NOT_IN_PLAN, shown.error, sent=False) if shown else None
 
     def _ask(self, reference: Reference, permits: Permits) -> bool:
         """Make the call, unless somebody else makes it. Return whether another one may follow."""

@@ -108,6 +108,7 @@ class TickersHandler(ReferenceHandler["TickersPage"]):
             )
             return Stored("no member can be registered")
         services.walks[rule.key] = walk
+        services.forget_members()
         for clash in taken.clashes:
             log.log(
                 logging.WARNING if taken.is_first else logging.INFO,  # said once, and not every day
