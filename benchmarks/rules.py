@@ -179,6 +179,8 @@ def main() -> None:
         print(f"\n{options.stocks:,} stocks\n\n| what | ms | least | CPU ms | least | MB |")
         print("|---|--:|--:|--:|--:|--:|")
         print(line("the look-up of all members, registered (enqueue-secondary, run-queue)", looked_up(path)))
+        for name in ("enqueue-secondary", "run-queue"):  # the splits of the new stocks are asked for once
+            start(path, name)
         rows: dict[str, list[Run]] = {}
         for number in range(options.repeat + 1):
             make_due(url)

@@ -52,8 +52,8 @@ def test_the_lines_of_try_it_work_as_written(copy: Path, tmp_path: Path) -> None
     lines = shell_lines("Try it")
     tests, slow_tests = shell_lines("Tests")
     assert lines[0].startswith("python3 -m venv .venv && .venv/bin/pip install")
-    assert tests.endswith(".venv/bin/pytest -q -n 3 --dist worksteal -m 'not slow'")  # as CI runs it
-    assert slow_tests == ".venv/bin/pytest -q -n 3 --dist worksteal -m slow"
+    assert tests.endswith(".venv/bin/pytest -q -n 4 --dist worksteal -m 'not slow'")  # as CI runs it
+    assert slow_tests == ".venv/bin/pytest -q -n 4 --dist worksteal -m slow"
     kept = {name: value for name, value in os.environ.items() if name.startswith("PIP_") or name == "PATH"}
     (tmp_path / "home").mkdir()
     outputs = []
