@@ -62,6 +62,8 @@ class Services:
         self._deadline = deadline
         self._store_error: DatabaseError | None = None
         self._has_members = self._has_walks = False
+        self.rules_with_members: frozenset[str] = frozenset()
+        """The keys of the rules that have a member, once `load_members` has asked."""
         self.walks: dict[str, Walk] = {}
         """How far the members of each rule are looked up, once `load_walks` has asked."""
         self.cycle_id = cycle_id or str(uuid.uuid4())
@@ -106,6 +108,7 @@ class Services:
         stored = self.store.members([rule.key for rule in rules])
         members = members_of(rules, stored, self.config.written_assets)
         self.config = msgspec.structs.replace(self.config, members=members)
+        self.rules_with_members = frozenset(stored)
         self._has_members = True
 
     def forget_members(self) -> None:

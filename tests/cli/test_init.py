@@ -125,6 +125,17 @@ class TestRules:
         assert again["rules"][0]["members"] == 24
         assert again["rules"][0]["calls"] == 0
 
+    def test_that_find_no_room_in_the_queue_are_told_the_way_out(self, bare: World) -> None:
+        bare.document["secondary_assets"] = [{**self.RULE, "bars": "5m"}]
+        bare.document["queue"] = {"max_size": 10}
+        bare.document["alerts"] = {"queue_size_max": 10}
+        done = run(bare, "init")
+        (line,) = [line for line in done.stdout.splitlines() if line.startswith("rule ")]
+        assert line.endswith(
+            "1 call (hint: queue.max_size is 10, too few for their prices; "
+            "with `bars: none` one call a day brings all)"
+        )
+
     def test_are_left_to_the_queue_without_a_provider(self, bare: World) -> None:
         bare.document["secondary_assets"] = [self.RULE]
         bare.document["provider"] = {"base_url": "http://127.0.0.1:9"}

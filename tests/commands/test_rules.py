@@ -46,7 +46,8 @@ def take(world: World, names: Sequence[str]) -> None:
         (rule,) = services.config.rules
         page = [ListedTicker(ticker=f"X:{name}USD", quote="USD") for name in names]
         walk = continued(rule, None, services.now_ms())
-        walk = advanced(rule, walk, page[-1].ticker, services.now_ms(), is_last_page=True, is_whole=True)
+        last = page[-1].ticker if page else None
+        walk = advanced(rule, walk, last, services.now_ms(), is_last_page=True, is_whole=True)
         services.store.take_page(rule, page, walk, {}, TableMappings(), ())
 
 
@@ -236,11 +237,23 @@ class TestWalk:
         listing.enqueue_secondary()
         assert queued(listing) == ["reference:tickers:crypto/USD"]
 
-    def test_a_rule_that_is_gone_has_no_use_any_more(self, listing: World) -> None:
+    def test_a_rule_that_is_gone_has_no_use_any_more(
+        self, listing: World, caplog: pytest.LogCaptureFixture
+    ) -> None:
         listing.enqueue_secondary()
         listing.document["secondary_assets"] = []
         listing.run_queue()
         assert (queued(listing), listing.paths) == ([], [])
+        assert "taken out of the queue: reference:tickers:crypto/USD" in caplog.text
+
+    def test_that_init_has_done_meanwhile_leaves_the_queue_silently(
+        self, listing: World, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        listing.enqueue_secondary()
+        take(listing, COINS)
+        listing.run_queue()
+        assert (queued(listing), listing.paths) == ([], [])
+        assert "taken out of the queue" not in caplog.text
 
 
 class TestDays:
@@ -278,6 +291,33 @@ class TestDays:
         unknown.run_queue()
         unknown.enqueue_secondary()
         assert len([name for name in queued(unknown) if "days" in name]) == 3
+
+    def test_are_not_asked_for_where_nothing_fits_the_rule(
+        self, unknown: World, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        take(unknown, [])
+        unknown.enqueue_secondary()
+        assert queued(unknown) == []
+        with unknown.services() as services:
+            services.queue.enqueue([("reference:days:crypto:2026-11-16", Lane.HISTORY)])
+            (found,) = foreseen(services)
+            problems = [problem.message for problem in collect(services).problems]
+        unknown.run_queue()
+        assert (queued(unknown), unknown.paths) == ([], [])
+        assert "taken out of the queue" not in caplog.text
+        assert (found.members, found.days) == (0, 0)
+        assert "rule crypto/USD: nothing that the provider lists fits" in problems
+
+    def test_are_those_that_a_rule_with_members_wants(self, past: World) -> None:
+        past.document["secondary_assets"][0]["years_of_days"] = 0
+        past.document["secondary_assets"].append({**RULE, "quote": "EUR", "years_of_days": 1})
+        with past.services() as services:
+            rule = services.config.rules[1]
+            walk = continued(rule, None, services.now_ms())
+            walk = advanced(rule, walk, None, services.now_ms(), is_last_page=True, is_whole=True)
+            services.store.take_page(rule, [], walk, {}, TableMappings(), ())
+        past.enqueue_secondary()
+        assert queued(past) == [GROUP]
 
     def test_that_wait_are_not_asked_for_once_a_rule_without_members_is_there(self, past: World) -> None:
         past.enqueue_secondary()

@@ -498,6 +498,15 @@ class TestRules:
         walk = Walk(rule=self.RULE.key, started_ms=98 * self.HOUR, finished_ms=99 * self.HOUR)
         assert self.of(walk, "BTCUSD") == (Level.OK, "rule crypto/USD: 1 member, looked up 60 min ago")
 
+    def test_that_nothing_fits_are_told_with_what_to_look_at(self) -> None:
+        walk = Walk(rule=self.RULE.key, started_ms=98 * self.HOUR, finished_ms=99 * self.HOUR)
+        (found,) = of_rules([self.RULE], {}, {self.RULE.key: walk}, 100 * self.HOUR)
+        assert (found.level, found.message) == (
+            Level.WARNING,
+            "rule crypto/USD: 0 members, looked up 60 min ago: nothing that is listed fits",
+        )
+        assert "a MIC code, such as XNYS" in (found.hint or "")
+
     @pytest.mark.parametrize(
         ("walk", "words"),
         [

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
+from assetbatch.commands.init import RuleReport
 from assetbatch.domain.asset_classes import AssetType
 from assetbatch.domain.assets import Rule
 from assetbatch.domain.bar_sizes import BarSize
 from assetbatch.domain.entitlements import Entitlements
 from assetbatch.domain.outlook import Outlook, outlook
 from assetbatch.domain.queueing import CallLimit
+from assetbatch.domain.rules import RIGHT_HINT
 
 FREE, PAID = Entitlements(end_of_day=True), Entitlements(end_of_day=False)
 FIVE_A_MINUTE = CallLimit(5, 60_000)
@@ -46,7 +50,28 @@ def test_snapshots_bring_250_members_each() -> None:
 def test_bars_take_a_call_for_each_member_on_the_free_plan() -> None:
     found = of(bars=BarSize.FIVE_MINUTES)
     assert found.price_calls == 12_500
-    assert found.words.endswith("(hint: queue.max_size is 1,000, too few for their prices)")
+    assert found.words.endswith(
+        "(hint: queue.max_size is 1,000, too few for their prices; "
+        "with `bars: none` one call a day brings all)"
+    )
+
+
+def test_no_way_out_is_named_that_the_plan_does_not_have() -> None:
+    found = of(every=AssetType.INDICES)
+    assert found.hint == "queue.max_size is 1,000, too few for their prices"
+
+
+def test_a_rule_that_nothing_fits_is_asked_about() -> None:
+    assert of(0).hint == of(None, exchange=("NYSE",)).hint == RIGHT_HINT
+
+
+@pytest.mark.parametrize("is_complete", [True, False])
+def test_init_names_the_way_out_too(is_complete: bool) -> None:
+    hint = of(bars=BarSize.FIVE_MINUTES).hint
+    done = RuleReport(
+        rule="stocks", members=4000, new=4000, gone=0, calls=4, is_complete=is_complete, hint=hint
+    )
+    assert done.words.endswith("with `bars: none` one call a day brings all)")
 
 
 def test_before_the_first_look_the_number_is_an_estimate() -> None:

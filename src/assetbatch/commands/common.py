@@ -79,12 +79,14 @@ def ask_again(
 
 
 class KnownWork(NamedTuple):
-    """What ids of the queue stand for: work, groups of members, calls for reference data, and the ids of none
-    of them, which have no use with this configuration (any more)."""
+    """What ids of the queue stand for: work, groups of members, calls for reference data, the ids of such
+    calls that have no use just now, and the ids of none of them, which have no use with this configuration
+    (any more)."""
 
     work: list[Work]
     groups: list[Group]
     references: list[Reference]
+    needless: list[str]
     gone: list[str]
 
 
@@ -94,6 +96,7 @@ def known_work(services: Services, ids: Sequence[str]) -> KnownWork:
     work: list[Work] = []
     groups: list[Group] = []
     references: list[Reference] = []
+    needless: list[str] = []
     gone: list[str] = []
     of_references: list[str] = []
     of_groups: list[str] = []
@@ -111,16 +114,16 @@ def known_work(services: Services, ids: Sequence[str]) -> KnownWork:
             else:
                 gone.append(item_id)
     if of_references:
-        from assetbatch.refresh.references import wanted_references
+        from assetbatch.refresh.references import queued_references
 
-        references, useless = wanted_references(services, of_references)
-        gone += useless
+        references, needless, unknown = queued_references(services, of_references)
+        gone += unknown
     if of_groups:
         from assetbatch.domain.groups import parse_group
 
         groups = [group for group in map(parse_group, of_groups) if group]
         gone += [item_id for item_id in of_groups if parse_group(item_id) is None]
-    return KnownWork(work, groups, references, gone)
+    return KnownWork(work, groups, references, needless, gone)
 
 
 def group_work(services: Services, known: Entitlements, group: Group) -> list[Work]:

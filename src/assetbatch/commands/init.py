@@ -10,6 +10,7 @@ import msgspec
 from assetbatch.domain.assets import Asset
 from assetbatch.domain.bar_sizes import BarSize
 from assetbatch.domain.formatting import plural
+from assetbatch.domain.rules import RIGHT_HINT
 from assetbatch.services import Services
 
 if TYPE_CHECKING:
@@ -59,6 +60,8 @@ class RuleReport(msgspec.Struct, frozen=True, kw_only=True):
     calls: int
     is_complete: bool
     error: str | None = None
+    hint: str | None = None
+    """What to change, as the members cannot be kept like this."""
 
     @property
     def words(self) -> str:
@@ -66,10 +69,11 @@ class RuleReport(msgspec.Struct, frozen=True, kw_only=True):
         found = f"{plural(self.members, 'member')} ({self.new:,} new, {self.gone:,} gone), "
         found += plural(self.calls, "call")
         if self.is_complete:
-            nothing = " (hint: nothing that the provider lists fits: are exchange, type and quote right?)"
-            return found if self.members else found + nothing
+            hint = self.hint if self.members else f"nothing that the provider lists fits: {RIGHT_HINT}"
+            return f"{found} (hint: {hint})" if hint else found
         why = f": {self.error}" if self.error else ""
-        return f"{found}; not all are looked up yet{why} (run-queue goes on with it)"
+        hint = f" (hint: {self.hint})" if self.hint else ""
+        return f"{found}; not all are looked up yet{why} (run-queue goes on with it){hint}"
 
 
 def initialise(services: Services, *, by_month: bool = False, anew: bool = True) -> SetupReport:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from assetbatch.commands.common import running_engine
 from assetbatch.commands.init import RuleReport
 from assetbatch.commands.result import new_result
@@ -43,8 +45,14 @@ def look_up(services: Services, deadline: Deadline, progress: Progress) -> tuple
     except AssetbatchError as raised:
         error = raised.message
     after, walks = services.store.members(keys), services.store.walks(keys)
+    hints = {one.rule: one.hint for one in foreseen(services)}
     return tuple(
-        _report(rule, before.get(rule.key, ()), after.get(rule.key, ()), walks.get(rule.key), calls, error)
+        msgspec.structs.replace(
+            _report(
+                rule, before.get(rule.key, ()), after.get(rule.key, ()), walks.get(rule.key), calls, error
+            ),
+            hint=hints[rule.key],
+        )
         for rule in wanted
     )
 
@@ -131,14 +139,16 @@ def foreseen(services: Services) -> list[Outlook]:
 
         known, now_ms = Entitlements(end_of_day=config.tier.delay_minutes > 0), round(time.time() * 1000)
     try:
-        stored = services.store.members([rule.key for rule in config.enabled_rules])
+        keys = [rule.key for rule in config.enabled_rules]
+        stored, walks = services.store.members(keys), services.store.walks(keys)
     except AssetbatchError:
-        stored = {}
+        stored, walks = {}, {}
+    counts = {key: len(stored.get(key, ())) for key, walk in walks.items() if walk.knows_members}
     return [
         outlook(
             rule,
-            len(stored[rule.key]) if rule.key in stored else None,
-            _days_missing(services, rule, known, now_ms),
+            counts.get(rule.key),
+            _days_missing(services, rule, known, now_ms) if counts.get(rule.key) != 0 else 0,
             known,
             config.call_limit,
             config.queue.max_size,

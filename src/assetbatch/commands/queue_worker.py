@@ -269,11 +269,13 @@ class QueueRun:
                 names,
                 extra={"is_event": True},
             )
+        if found.needless:
+            log.debug("no use any more: %s", ", ".join(found.needless))
         held = [item for item in work if item.asset.symbol in self._engine.held_symbols]
         owner.on_stored([held_result(item) for item in held])
         work = [item for item in work if item.asset.symbol not in self._engine.held_symbols]
         chunk, missing = load_chunk(self._services, self._result, work)
-        owner.finish([*gone, *(item.id for item in missing)])
+        owner.finish([*gone, *found.needless, *(item.id for item in missing)])
         self._stored.update(chunk.stored)
         return chunk
 

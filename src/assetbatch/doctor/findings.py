@@ -30,7 +30,7 @@ from assetbatch.domain.market_hours import month_of, to_ms
 from assetbatch.domain.pages import length_in_words
 from assetbatch.domain.queueing import QueueState
 from assetbatch.domain.records import Command
-from assetbatch.domain.rules import Member, Walk
+from assetbatch.domain.rules import RIGHT_HINT, Member, Walk
 from assetbatch.domain.units import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS
 from assetbatch.errors import AssetbatchError, RedisError
 from assetbatch.health import JobHealth
@@ -333,8 +333,12 @@ def of_rules(
         at_ms = walk.started_ms if walk.finished_ms is None else walk.finished_ms
         seen = "looked up" if walk.is_finished else "not all looked up, begun"
         words = f"{what}, {seen} {ago(now_ms - at_ms)}"
-        is_late = now_ms - at_ms > RULES_LATE_MS
-        findings.append(warning("postgresql", words, RULES_HINT) if is_late else ok("postgresql", words))
+        if now_ms - at_ms > RULES_LATE_MS:
+            findings.append(warning("postgresql", words, RULES_HINT))
+        elif walk.knows_members and not count:
+            findings.append(warning("postgresql", f"{words}: nothing that is listed fits", RIGHT_HINT))
+        else:
+            findings.append(ok("postgresql", words))
     return findings
 
 

@@ -26,6 +26,9 @@ WALK_AGAIN_MS = 20 * HOUR_MS
 WALK_STALE_MS = DAY_MS
 """After this time an unfinished walk begins anew: what it has seen is too old to say what is gone."""
 
+RIGHT_HINT = "are exchange (a MIC code, such as XNYS), type and quote right?"
+"""What to look at in a rule that nothing fits."""
+
 # --- which calls ---
 
 

@@ -51,6 +51,7 @@ class _Facts(NamedTuple):
     stored: Mapping[str, StoredAsset] | None
     tallies: Mapping[str, Tally]
     splits: Sequence[tuple[str, KnownSplit]]
+    rules_without_members: Sequence[str]
     errors: Sequence[AssetbatchError]
 
 
@@ -118,8 +119,10 @@ def _read(services: Services) -> _Facts:
     stored: Mapping[str, StoredAsset] | None = None
     tallies: Mapping[str, Tally] = {}
     splits: Sequence[tuple[str, KnownSplit]] = ()
+    empty: Sequence[str] = ()
     try:
         services.load_members()
+        empty = _rules_without_members(services)
         symbols = [asset.symbol for asset in services.config.assets]
         stored, tallies = services.store.load(symbols), services.store.tallies(symbols, now_ms)
         stocks = [asset.symbol for asset in services.config.assets if asset.asset_class.has_splits]
@@ -129,7 +132,19 @@ def _read(services: Services) -> _Facts:
     write, *_ = preflight_errors(services.redis, ("HSET", services.keys.job("status"), "field", "value"))
     if write:
         errors.append(write)
-    return _Facts(now_ms, known, jobs, cycles, window, queue, waits, finer, stored, tallies, splits, errors)
+    return _Facts(
+        now_ms, known, jobs, cycles, window, queue, waits, finer, stored, tallies, splits, empty, errors
+    )
+
+
+def _rules_without_members(services: Services) -> list[str]:
+    """Return the rules whose look-up has found nothing. PostgreSQL is asked only if one may be among them."""
+    rules = [rule.key for rule in services.config.enabled_rules]
+    rules = [key for key in rules if key not in services.rules_with_members]
+    if not rules:
+        return []
+    services.load_walks()
+    return [key for key in rules if (walk := services.walks.get(key)) is not None and walk.knows_members]
 
 
 def _assets(config: Config, facts: _Facts) -> list[AssetHealth]:
@@ -163,6 +178,7 @@ def _problems(services: Services, facts: _Facts, assets: Sequence[AssetHealth]) 
         asked_again=asked_again(facts.stored or {}, facts.tallies),
         finer=facts.finer,
         splits=facts.splits,
+        rules_without_members=facts.rules_without_members,
     )
     broken = [Problem(error.message, error.hint, Severity.CRITICAL) for error in facts.errors]
     return broken + problems_of(situation)

@@ -65,6 +65,8 @@ class Situation(NamedTuple):
     """How many times within a day the past of a symbol was wanted once more in smaller bars."""
     splits: Sequence[tuple[str, KnownSplit]] = ()
     """The splits that are in doubt, and their symbols."""
+    rules_without_members: Sequence[str] = ()
+    """The rules that nothing fits of what the provider lists."""
 
 
 def problems_of(situation: Situation) -> list[Problem]:
@@ -212,6 +214,15 @@ def renamed(now: Situation) -> Iterator[Problem]:
             yield Problem(f"{asset.symbol}: {asset.reason}", "configure its new ticker in place of this one")
 
 
+def rules_empty(now: Situation) -> Iterator[Problem]:
+    """Yield a problem for the rules whose look-up has found no member."""
+    if now.rules_without_members:
+        from assetbatch.domain.rules import RIGHT_HINT
+
+        names = listed(list(now.rules_without_members), NAMES_SHOWN)
+        yield Problem(f"rule {names}: nothing that the provider lists fits", RIGHT_HINT)
+
+
 def dead_letters(now: Situation) -> Iterator[Problem]:
     """Yield a problem if items of the queue have failed for good."""
     if now.queue.dead:
@@ -287,6 +298,7 @@ RULES: tuple[Callable[[Situation], Iterable[Problem]], ...] = (
     prices_not_stored,
     assets_not_well,
     renamed,
+    rules_empty,
     dead_letters,
     bars_differ,
     sizes_differ,

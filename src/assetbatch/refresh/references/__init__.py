@@ -6,7 +6,7 @@ A start that wants none loads none of this.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from assetbatch.domain.models import StoredAsset
 from assetbatch.domain.queueing import Lane
@@ -41,18 +41,28 @@ def due_references(services: Services, stored: Mapping[str, StoredAsset], now_ms
     return [found for handler in HANDLERS.values() for found in handler.due(services, stored, asked, now_ms)]
 
 
-def wanted_references(services: Services, ids: Iterable[str]) -> tuple[list[Reference], list[str]]:
-    """Return the reference data that ids of the queue stand for, and the ids of what is not wanted (any
-    more)."""
-    wanted, gone = [], []
+class QueuedReferences(NamedTuple):
+    """What ids of the queue stand for: the reference data that are wanted, the ids of what is not wanted just
+    now, and the ids of what the configuration does not have (any more)."""
+
+    wanted: list[Reference]
+    needless: list[str]
+    gone: list[str]
+
+
+def queued_references(services: Services, ids: Iterable[str]) -> QueuedReferences:
+    """Return what ids of the queue stand for."""
+    found = QueuedReferences([], [], [])
     for item_id in ids:
         reference = parse_reference(item_id)
         handler = HANDLERS.get(reference.kind) if reference else None
         if reference and handler and handler.is_wanted(services, reference):
-            wanted.append(reference)
+            found.wanted.append(reference)
+        elif reference and handler and handler.is_configured(services, reference):
+            found.needless.append(item_id)
         else:
-            gone.append(item_id)
-    return wanted, gone
+            found.gone.append(item_id)
+    return found
 
 
 def lane_of(reference: Reference) -> Lane:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -17,6 +17,7 @@ from assetbatch.domain.units import DAY_MS
 from assetbatch.refresh.references.handler import ReferenceHandler, Stored
 
 if TYPE_CHECKING:
+    from assetbatch.domain.assets import Rule
     from assetbatch.domain.models import StoredAsset
     from assetbatch.provider.answers import PricesAnswer
     from assetbatch.provider.client import ProviderClient
@@ -42,7 +43,7 @@ class DaysHandler(ReferenceHandler["PricesAnswer"]):
         """Return the newest days that are missing and that the plan may show."""
         found: list[Reference] = []
         for asset_type in dict.fromkeys(rule.every for rule in services.config.enabled_rules):
-            if not _has_members(services, asset_type):
+            if not _are_members_known(services, asset_type):
                 continue
             for reference in islice(_missing(services, asset_type, now_ms), QUEUED_AT_ONCE):
                 if self.known_refusal(asked, reference, now_ms):
@@ -52,12 +53,16 @@ class DaysHandler(ReferenceHandler["PricesAnswer"]):
         return found
 
     def is_wanted(self, services: Services, reference: Reference) -> bool:
-        """Return whether a rule wants the day, and the members of its market are known."""
+        """Return whether a rule with members wants the day, and the members of its market are known."""
         read = _read(reference)
-        if read is None or not _has_members(services, read[0]):
+        if read is None or not _are_members_known(services, read[0]):
             return False
-        first = wanted_from(services.config.enabled_rules, read[0], services.now_ms())
-        return first is not None and read[1] >= first
+        return _is_from(_with_members(services), *read, services.now_ms())
+
+    def is_configured(self, services: Services, reference: Reference) -> bool:
+        """Return whether a rule would want the day, if it had its members."""
+        read = _read(reference)
+        return read is not None and _is_from(services.config.enabled_rules, *read, services.now_ms())
 
     def describe(self, reference: Reference) -> str:
         """Return the call in words."""
@@ -104,8 +109,9 @@ class DaysHandler(ReferenceHandler["PricesAnswer"]):
             super().remember(services, reference, asked)
 
 
-def _has_members(services: Services, asset_type: AssetType) -> bool:
-    """Return whether each rule for a class has its members: a day is asked for once, for all of them."""
+def _are_members_known(services: Services, asset_type: AssetType) -> bool:
+    """Return whether the members of each rule for a class are known: a day is asked for once, for all of
+    them."""
     services.load_walks()
     return all(
         (walk := services.walks.get(rule.key)) is not None and walk.knows_members
@@ -114,8 +120,19 @@ def _has_members(services: Services, asset_type: AssetType) -> bool:
     )
 
 
+def _with_members(services: Services) -> list[Rule]:
+    """Return the rules that something fits: for nobody else a day would be stored."""
+    services.load_members()
+    return [rule for rule in services.config.enabled_rules if rule.key in services.rules_with_members]
+
+
+def _is_from(rules: Iterable[Rule], asset_type: AssetType, day: date, now_ms: int) -> bool:
+    first = wanted_from(rules, asset_type, now_ms)
+    return first is not None and day >= first
+
+
 def _missing(services: Services, asset_type: AssetType, now_ms: int) -> Sequence[Reference]:
-    first = wanted_from(services.config.enabled_rules, asset_type, now_ms)
+    first = wanted_from(_with_members(services), asset_type, now_ms)
     if first is None:
         return ()
     answered = services.store.market_days(asset_type.value, first, now_ms - USELESS_MS)

@@ -48,6 +48,11 @@ class ReferenceHandler(ABC, Generic[Answer]):
     def is_wanted(self, services: Services, reference: Reference) -> bool:
         """Return whether a call from the queue still has a use with this configuration."""
 
+    def is_configured(self, _services: Services, _reference: Reference) -> bool:
+        """Return whether the configuration has what a call is about that is not wanted: it has been done
+        meanwhile, or waits for something. Nobody need be told then that it leaves the queue."""
+        return False
+
     @abstractmethod
     def describe(self, reference: Reference) -> str:
         """Return the call in words, for `--dry-run` and logs."""

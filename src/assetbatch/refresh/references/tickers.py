@@ -65,6 +65,10 @@ class TickersHandler(ReferenceHandler["TickersPage"]):
         services.load_walks()
         return rules.is_due(services.walks.get(rule.key), services.now_ms())
 
+    def is_configured(self, services: Services, reference: Reference) -> bool:
+        """Return whether the rule is configured: `init` may have looked up its members meanwhile."""
+        return _rule(services, reference) is not None
+
     def describe(self, reference: Reference) -> str:
         """Return the call in words."""
         key, _, number = reference.detail.partition(_PAGE)
