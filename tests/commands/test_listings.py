@@ -109,6 +109,15 @@ class TestANewStock:
         start(world)
         assert len(asked(world, "YOUNG")) == 1
 
+    @pytest.mark.parametrize("plan", ["basic", "starter"])
+    def test_that_is_an_index_in_truth_gets_advice(self, of: Any, clock: SetClock, plan: str) -> None:
+        world = of("NDX", plan=plan)
+        clock.at_ms += 10 * HOUR_MS  # in the session of the Tuesday
+        start(world)
+        with world.services() as services:
+            problems = {one.message: one.hint or "" for one in collect(services).problems}
+        assert "I:NDX, asset_type: indices" in problems["NDX: the provider lists no stock NDX"]
+
     def test_without_bars_is_not_asked_for(self, of: Any) -> None:
         world = of("YOUNG", "AAPL", bars="none")
         start(world)

@@ -88,6 +88,11 @@ class Listing(msgspec.Struct, frozen=True, kw_only=True):
         return self.state in ENDED
 
     @property
+    def is_unlisted(self) -> bool:
+        """Whether the provider does not list it, and it is not known what became of it."""
+        return self.state is ListingState.UNLISTED
+
+    @property
     def ending(self) -> str:
         """What became of a ticker that has ended, for people: `NEWX since 2025-04-14` or `2025-05-30`."""
         day = str(self.until) if self.until else "some day"
