@@ -109,6 +109,15 @@ class TestANewStock:
         start(world)
         assert len(asked(world, "YOUNG")) == 1
 
+    @pytest.mark.parametrize("plan", ["basic", "starter"])
+    def test_that_is_an_index_in_truth_gets_advice(self, of: Any, clock: SetClock, plan: str) -> None:
+        world = of("NDX", plan=plan)
+        clock.at_ms += 10 * HOUR_MS  # in the session of the Tuesday
+        start(world)
+        with world.services() as services:
+            problems = {one.message: one.hint or "" for one in collect(services).problems}
+        assert "I:NDX, asset_type: indices" in problems["NDX: the provider lists no stock NDX"]
+
     def test_without_bars_is_not_asked_for(self, of: Any) -> None:
         world = of("YOUNG", "AAPL", bars="none")
         start(world)
@@ -241,6 +250,28 @@ class TestASilentStock:
         world.init()
         start(world)
         start(world)
+        assert len(asked(world, "ENDED")) == 2
+        assert state(world, "ENDED") is AssetState.DELISTED
+
+    @pytest.mark.parametrize("plan", ["basic", "starter"])
+    def test_that_has_ended_stays_so_after_init_until_it_is_asked_for(
+        self, of: Any, clock: SetClock, plan: str
+    ) -> None:
+        world = of("AAPL", "ENDED", plan=plan, limit=None)
+        clock.at_ms += 10 * HOUR_MS  # in the session of the Tuesday
+        start(world)
+        world.init()
+        clock.at_ms += HOUR_MS
+        world.enqueue_secondary()
+        assert state(world, "ENDED") is AssetState.DELISTED
+        with world.services() as services:
+            assert not [one for one in collect(services).problems if "ENDED" in one.message]
+            assert [one.id for one in services.queue.items() if "ENDED" in one.id] == [
+                "reference:listing:ENDED"
+            ]
+            (found,) = find_gaps(services, ["ENDED"], start_of_day(date(2026, 11, 2)))
+        assert {gap.reason for gap in found.gaps} == {GapReason.NOT_LISTED}
+        world.run_queue()
         assert len(asked(world, "ENDED")) == 2
         assert state(world, "ENDED") is AssetState.DELISTED
 

@@ -18,6 +18,7 @@ from assetbatch.commands.result import new_result
 from assetbatch.config.tables import TableMappings
 from assetbatch.deadline import Deadline
 from assetbatch.domain.exporting import ExportSize
+from assetbatch.domain.listings import Listing, ListingState
 from assetbatch.domain.market_hours import to_ms
 from assetbatch.domain.queueing import ItemState, Lane
 from assetbatch.domain.records import Command
@@ -99,6 +100,23 @@ def test_a_coin_without_a_trade_costs_no_further_call(world: World, clock: SetCl
         clock.at_ms += 90 * MINUTE_MS
         world.enqueue_secondary()
     assert queued(world) == []
+
+
+def test_a_member_that_has_ended_is_asked_for_once_more_after_init(make_world: MakeWorld) -> None:
+    rule = {"every": "stocks", "bars": "none", "years_of_days": 0}
+    world = make_world(document={"priority_assets": [], "secondary_assets": [rule]})
+    with world.services() as services:
+        (stocks,) = services.config.rules
+        page = [ListedTicker(ticker="AAPL", kind="CS"), ListedTicker(ticker="MSFT", kind="CS")]
+        walk = continued(stocks, None, services.now_ms())
+        walk = advanced(stocks, walk, "MSFT", services.now_ms(), is_last_page=True, is_whole=True)
+        services.store.take_page(stocks, page, walk, {}, TableMappings(), ())
+        services.store.save_listing("MSFT", Listing(state=ListingState.DELISTED, asked_ms=services.now_ms()))
+    world.enqueue_secondary()
+    assert not [one for one in queued(world) if one.startswith("reference:listing:")]
+    world.init()
+    world.enqueue_secondary()
+    assert [one for one in queued(world) if "listing:" in one] == ["reference:listing:MSFT"]
 
 
 def test_a_failure_of_the_provider_fails_the_group_once(world: World) -> None:

@@ -15,6 +15,7 @@ from assetbatch.domain.bar_sizes import BarSize
 from assetbatch.domain.entitlements import Entitlements, Restriction
 from assetbatch.domain.forecast import Forecast
 from assetbatch.domain.formatting import iso
+from assetbatch.domain.listings import Listing, ListingState
 from assetbatch.domain.market_hours import to_ms
 from assetbatch.domain.models import BAR_MS, CoveredInterval, IntervalState, StoredAsset
 from assetbatch.domain.queueing import DeadLetter, Lane, QueueState
@@ -44,6 +45,7 @@ from assetbatch.health.collect import cycles_of, fresh_percent, plan_of, queue_o
 from assetbatch.health.jobs import too_frequent
 from assetbatch.health.problems import assets_not_well
 from assetbatch.state.window import WindowState
+from tests.documented import shows
 
 FREE = Entitlements(end_of_day=True)
 PAID = Entitlements(end_of_day=False)
@@ -985,6 +987,19 @@ class TestProblems:
         failed = StoredAsset(symbol="x", sync_status=Status.NOT_FOUND, status_at_ms=1)
         asset = asset_health(EURUSD, failed, PAID, WEDNESDAY)
         assert list(assets_not_well(of_assets([asset]))) == [Problem("EURUSD: not found")]
+
+    @pytest.mark.parametrize("status", [Status.NOT_FOUND, Status.NO_DATA])
+    def test_a_stock_that_was_never_listed_is_named_as_that_with_advice(self, status: Status) -> None:
+        index = structs.replace(AAPL, symbol="NDX", polygon_ticker="NDX")
+        unlisted = Listing(state=ListingState.UNLISTED, asked_ms=1)
+        of = StoredAsset(symbol="NDX", sync_status=status, status_at_ms=1, listing=unlisted)
+        (problem,) = assets_not_well(of_assets([asset_health(index, of, PAID, WEDNESDAY)]))
+        shows(problem.message, "…: the provider lists no stock …")
+        assert problem.message == "NDX: the provider lists no stock NDX"
+        assert "polygon_ticker: I:NDX, asset_type: indices" in (problem.hint or "")
+        had_a_price = structs.replace(of, as_of_ms=WEDNESDAY - DAY)
+        (problem,) = assets_not_well(of_assets([asset_health(index, had_a_price, PAID, WEDNESDAY)]))
+        assert "lists no stock" not in problem.message
 
     def test_no_start_is_missed_where_priority_is_switched_off(self) -> None:
         jobs = {**JOBS, Command.RUN_PRIORITY: job(last_started_ms=None)}

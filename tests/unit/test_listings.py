@@ -232,12 +232,15 @@ class TestTheQuestion:
         assert self.wants(structs.replace(UNLISTED, asked_ms=NOW - UNLISTED_MS))
         assert not self.wants(structs.replace(UNLISTED, asked_ms=NOW - UNLISTED_MS + 1))
 
-    def test_is_asked_again_after_init_for_one_that_had_ended_and_never_had_a_trade(self) -> None:
-        assert self.wants(structs.replace(LISTED, asked_ms=0), as_of_ms=None)
+    @pytest.mark.parametrize("state", [ListingState.DELISTED, ListingState.RENAMED])
+    def test_is_asked_again_after_init_for_one_that_has_ended_and_never_had_a_trade(
+        self, state: ListingState
+    ) -> None:
+        assert self.wants(structs.replace(LISTED, state=state, asked_ms=0), as_of_ms=None)
 
     def test_is_not_asked_for_one_that_has_ended(self) -> None:
-        assert not self.wants(Listing(state=ListingState.DELISTED, asked_ms=0))
-        assert not self.wants(Listing(state=ListingState.RENAMED, asked_ms=0, renamed_to="METX"))
+        assert not self.wants(Listing(state=ListingState.DELISTED, asked_ms=1))
+        assert not self.wants(Listing(state=ListingState.RENAMED, asked_ms=1, renamed_to="METX"))
 
     @pytest.mark.parametrize("asset_type", [AssetType.INDICES, AssetType.FOREX, AssetType.CRYPTO])
     def test_is_asked_for_stocks_only(self, asset_type: AssetType) -> None:

@@ -88,6 +88,11 @@ class Listing(msgspec.Struct, frozen=True, kw_only=True):
         return self.state in ENDED
 
     @property
+    def is_unlisted(self) -> bool:
+        """Whether the provider does not list it, and it is not known what became of it."""
+        return self.state is ListingState.UNLISTED
+
+    @property
     def ending(self) -> str:
         """What became of a ticker that has ended, for people: `NEWX since 2025-04-14` or `2025-05-30`."""
         day = str(self.until) if self.until else "some day"
@@ -182,15 +187,15 @@ def wants_listing(asset: Asset, stored: StoredAsset, known: Entitlements, now_ms
 
     Once for a stock that keeps bars, since none from before are asked for. Then after five sessions without a
     trade for a stock that had some; one that is still listed is asked for again after a month. A ticker that
-    the provider did not list is asked for again after a week, and one that has ended is not.
+    the provider did not list is asked for again after a week, and one that has ended only after `init`.
     """
     if asset.asset_type is not AssetType.STOCKS:
         return False
     listing = stored.listing
     if listing is None:
         return bool(asset.bars) or is_silent(asset, stored, known, now_ms)
-    if listing.state is ListingState.LISTED and not listing.asked_ms:
-        return True  # it had ended, and `init` was run
+    if not listing.asked_ms:
+        return True  # it has ended, and `init` was run
     since_ms = abs(now_ms - listing.asked_ms)
     match listing.state:
         case ListingState.LISTED:

@@ -20,6 +20,8 @@ class Reason(StrEnum):
     # Nothing comes under the ticker any more.
     DELISTED = "delisted"
     RENAMED = "renamed"
+    # Nothing ever came under it.
+    UNLISTED = "unlisted"
     # A price.
     NEVER_FETCHED = "never_fetched"
     CLOCK_SET_BACK = "clock_set_back"
@@ -55,6 +57,7 @@ TEXTS = {
     Reason.NO_DATA: "the provider had nothing; asked again after {duration}",
     Reason.DELISTED: "delisted since {about}; nothing is asked for any more",
     Reason.RENAMED: "renamed to {about}; nothing is asked for any more",
+    Reason.UNLISTED: "the provider lists no stock {about}",
     Reason.NEVER_FETCHED: "never fetched",
     Reason.CLOCK_SET_BACK: "refreshed in the future: the clock was set back",
     Reason.COMPLETE: "complete up to {moment}",

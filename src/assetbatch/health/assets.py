@@ -169,7 +169,17 @@ def _failed_last(case: _Case) -> Judged | None:
     status = case.stored.sync_status if case.stored else None
     if status is None or status is Status.SUCCESS:
         return None
-    return Judged(AssetState(status.value), case.verdict.why)
+    return Judged(AssetState(status.value), _never_listed(case) or case.verdict.why)
+
+
+def _never_listed(case: _Case) -> Explanation | None:
+    """Return that the provider does not list a stock of which nothing ever came."""
+    stored = case.stored
+    if stored is None or stored.as_of_ms is not None or stored.listing is None:
+        return None
+    if not stored.listing.is_unlisted:
+        return None
+    return Explanation(Reason.UNLISTED, about=case.asset.polygon_ticker)
 
 
 def _never_stored(case: _Case) -> Judged | None:

@@ -192,12 +192,16 @@ def prices_not_stored(now: Situation) -> Iterator[Problem]:
 
 
 def assets_not_well(now: Situation) -> Iterator[Problem]:
-    """Yield a problem for each priority asset that fails or is stale, and one for all others in the same
-    state."""
+    """Yield a problem for each priority asset that fails or is stale and for each stock that is not listed,
+    and one for all others in the same state."""
     others: dict[AssetState, list[AssetHealth]] = {}
     for asset in now.assets:
         is_thin = asset.state is AssetState.NO_DATA and asset.symbol in now.config.members_by_symbol
         if asset.state.is_well or asset.state is AssetState.NEVER or is_thin:
+            continue
+        if asset.cause is Reason.UNLISTED:
+            severity = Severity.CRITICAL if _is_critical(asset) else Severity.WARNING
+            yield Problem(f"{asset.symbol}: {asset.reason}", _hint_of_unlisted(asset), severity)
             continue
         if _is_critical(asset):
             yield Problem(f"{asset.symbol}: {_what_is_wrong(asset)}", None, Severity.CRITICAL)
@@ -205,6 +209,11 @@ def assets_not_well(now: Situation) -> Iterator[Problem]:
             others.setdefault(asset.state, []).append(asset)
     for alike in others.values():
         yield Problem(f"{_names(alike)}: {_what_is_wrong(alike[0])}")
+
+
+def _hint_of_unlisted(asset: AssetHealth) -> str:
+    index = f"polygon_ticker: I:{asset.symbol}, asset_type: indices"
+    return f"is its ticker right, or has its company another one now? an index is {index}"
 
 
 def renamed(now: Situation) -> Iterator[Problem]:

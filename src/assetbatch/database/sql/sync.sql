@@ -115,9 +115,9 @@ WHERE {symbols.symbol[s]} = %(symbol)s::text AND {symbols.ours[s]}
 ON CONFLICT (symbol_id) DO UPDATE SET listing = excluded.listing WHERE m.listing IS DISTINCT FROM excluded.listing;
 
 -- name: doubt_endings
--- Ask once more after the stocks that were delisted or renamed: `init` was run.
+-- Ask once more after the stocks that were delisted or renamed: `init` was run. Until the answer they stay so.
 UPDATE data_sources.assetbatch_sync
-SET listing = listing || '{{"state": "listed", "asked_ms": 0}}'::jsonb
+SET listing = listing || '{{"asked_ms": 0}}'::jsonb
 WHERE listing ->> 'state' IN ('delisted', 'renamed');
 
 -- name: record_first_call

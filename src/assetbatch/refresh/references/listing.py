@@ -95,7 +95,8 @@ class ListingHandler(_OfStock[Details]):
     ) -> Sequence[Reference]:
         """Return a call for each stock that is new, silent or not listed, unless the plan refuses them.
 
-        Of the members of a rule only for those that keep bars: the rule's own calls say who is gone.
+        Of the members of a rule only for those that keep bars or have ended: the rule's own calls say who is
+        gone.
         """
         refused = asked.get(ReferenceKind.LISTING.value)
         if refused is not None and refused.is_refused(now_ms):
@@ -104,8 +105,9 @@ class ListingHandler(_OfStock[Details]):
         wanted = [
             of_listing(asset.symbol)
             for asset in services.config.assets
-            if (asset.bars or asset.symbol not in members)
-            if (of_asset := stored.get(asset.symbol)) and wants_listing(asset, of_asset, known, now_ms)
+            if (of_asset := stored.get(asset.symbol)) is not None
+            if (asset.bars or asset.symbol not in members or of_asset.has_ended)
+            if wants_listing(asset, of_asset, known, now_ms)
         ]
         failed = {name for name, one in asked.items() if one.is_failed(now_ms)}
         return [reference for reference in wanted if reference.name not in failed]
