@@ -203,7 +203,7 @@ def _ping(context: typer.Context, config: Config, dry_run: bool) -> Ping:
 
 @contextmanager
 def _notice_log(context: typer.Context) -> Iterator[NoticeLog | None]:
-    """Open the notices of earlier starts, unless somebody watches this start, or it only says what it would do.
+    """Open the notices of earlier starts, unless somebody watches this start or it is a dry run.
 
     At the end tell the services of `notify`.
     """
