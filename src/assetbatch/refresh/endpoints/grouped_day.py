@@ -12,7 +12,6 @@ from assetbatch.domain.asset_classes import class_of_type
 from assetbatch.domain.calls import GroupedDayCall
 from assetbatch.domain.entitlements import Entitlements, Restriction
 from assetbatch.domain.formatting import plural
-from assetbatch.domain.market_days import is_useful
 from assetbatch.domain.market_hours import start_of_day
 from assetbatch.domain.models import MarketDay, StoredAsset
 from assetbatch.domain.refusals import RefusalKind
@@ -71,6 +70,8 @@ class GroupedDayEndpoint(PricesEndpoint[GroupedDayCall]):
         not published yet, so that the day before is asked for."""
         if not answer.days and known.is_unpublished(call.asset_type, _end_of(call), now_ms):
             return Findings(asked_ms=now_ms)
+        from assetbatch.domain.market_days import is_useful  # few cycles ask for a whole market
+
         found = super().findings(call, work, page, answer, stored, known, now_ms)
         if not is_useful(len(answer.days), answer.useless_days):
             return found
