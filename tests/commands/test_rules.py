@@ -12,7 +12,7 @@ import pytest
 from assetbatch.commands.common import group_work, known_work
 from assetbatch.commands.export import chosen
 from assetbatch.commands.gaps import find_gaps
-from assetbatch.commands.members import foreseen
+from assetbatch.commands.members import foreseen, look_up
 from assetbatch.commands.queue_worker import _Failures, _LeaseOwner
 from assetbatch.commands.result import new_result
 from assetbatch.config.tables import TableMappings
@@ -29,10 +29,11 @@ from assetbatch.domain.work import Work
 from assetbatch.errors import UnreachableError
 from assetbatch.health import collect
 from assetbatch.refresh.interpretation import Result
+from assetbatch.refresh.progress import Progress
 from assetbatch.refresh.references import days
 from assetbatch.services import Services
 from assetbatch.state.queue import Lease
-from tests.world import SetClock, World
+from tests.world import PRIORITY, SetClock, World
 
 from .conftest import MakeWorld
 
@@ -272,6 +273,30 @@ class TestWalk:
         listing.run_queue()
         assert (queued(listing), listing.paths) == ([], [])
         assert "taken out of the queue" not in caplog.text
+
+
+class TestInit:
+    """Looks up members with the calls that are free."""
+
+    RULES = tuple({**RULE, "quote": quote} for quote in ("USD", "EUR", "GBP", "JPY"))
+
+    def look_up(self, world: World) -> list[str | None]:
+        """Return why the members of each rule are not complete."""
+        with world.services() as services, Deadline(20) as deadline:
+            return [rule.error for rule in look_up(services, deadline, Progress())]
+
+    def test_leaves_the_first_priority_cycle_its_calls(self, make_world: MakeWorld) -> None:
+        rules = list(self.RULES)
+        world = make_world(limit=5, document={"priority_assets": PRIORITY, "secondary_assets": rules})
+        assert "no call is free now" in self.look_up(world)
+        assert len(world.paths) == 2
+        assert world.run_priority().answered == len(PRIORITY)
+
+    def test_takes_all_calls_where_no_priority_asset_needs_one(self, make_world: MakeWorld) -> None:
+        rules = list(self.RULES)
+        world = make_world(limit=5, document={"priority_assets": [], "secondary_assets": rules})
+        self.look_up(world)
+        assert len(world.paths) > 3
 
 
 class TestDays:

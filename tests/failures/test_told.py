@@ -283,3 +283,13 @@ def test_a_plan_that_lacks_something_is_not_over_at_the_next_start(make_world: M
     world = make_world(plan="basic", tier="starter")
     assert "your plan has no" in start(world, "run-priority").stderr
     assert all("over" not in start(world, "run-priority").stderr for _ in range(2))
+
+
+def test_a_dry_run_neither_reads_nor_changes_what_was_told(world: World) -> None:
+    down = {"REDIS_URL": NOWHERE}
+
+    def lines(*arguments: str, **env: str) -> int:
+        return len(start(world, "run-priority", *arguments, **env).stderr.splitlines())
+
+    assert [lines("--dry-run", **down), lines("--dry-run", **down)] == [1, 1]
+    assert [lines(**down), lines("--dry-run", **down), lines("--dry-run"), lines(**down)] == [1, 1, 0, 0]

@@ -819,11 +819,18 @@ class TestProblems:
             assert problem.severity == severity
 
     def test_a_redis_that_was_emptied_is_no_cron_that_never_started(self) -> None:
-        never = {**JOBS, Command.RUN_PRIORITY: job(last_started_ms=None)}
+        never = dict.fromkeys(JOBS, job(last_started_ms=None))
         known = asset_health(EURUSD, refreshed(EURUSD, WEDNESDAY, WEDNESDAY), PAID, WEDNESDAY)
         (problem,) = problems(jobs=never, assets=[known])
         assert "redis has no record of a run-priority" in problem.message
         (problem,) = problems(jobs=never)
+        assert problem.message == "run-priority has never been started"
+
+    @pytest.mark.parametrize("other", [Command.RUN_QUEUE, Command.ENQUEUE_SECONDARY])
+    def test_a_redis_that_knows_other_commands_was_not_emptied(self, other: Command) -> None:
+        others = {**dict.fromkeys(JOBS, job(last_started_ms=None)), other: job()}
+        known = asset_health(EURUSD, refreshed(EURUSD, WEDNESDAY, WEDNESDAY), PAID, WEDNESDAY)
+        (problem,) = problems(jobs=others, assets=[known])
         assert problem.message == "run-priority has never been started"
 
     def test_a_queue_in_which_assets_found_no_room(self) -> None:

@@ -63,7 +63,8 @@ def init(
 ) -> None:
     """Create or upgrade the schema and register the configured assets; safe to repeat.
 
-    The members of rules are looked up with the calls that are free; run-queue goes on with the rest.
+    The members of rules are looked up with the calls that are free and that the next run-priority does not
+    need; run-queue goes on with the rest.
 
     It adopts the tables that a platform already has: it adds what is missing, and drops or rewrites
     nothing. It refuses what it cannot adopt safely, and then changes nothing.

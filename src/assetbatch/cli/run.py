@@ -203,12 +203,12 @@ def _ping(context: typer.Context, config: Config, dry_run: bool) -> Ping:
 
 @contextmanager
 def _notice_log(context: typer.Context) -> Iterator[NoticeLog | None]:
-    """Open the notices of earlier starts, unless somebody watches this start.
+    """Open the notices of earlier starts, unless somebody watches this start or it is a dry run.
 
     At the end tell the services of `notify`.
     """
     options: Options = context.obj
-    if sys.stderr is None or sys.stderr.isatty():
+    if context.params.get("dry_run") or sys.stderr is None or sys.stderr.isatty():
         yield None
         return
     from assetbatch.cli.notices import NoticeLog, places

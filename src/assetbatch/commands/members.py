@@ -7,18 +7,20 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from assetbatch.commands.common import running_engine
+from assetbatch.commands.common import running_engine, symbols
 from assetbatch.commands.init import RuleReport
 from assetbatch.commands.result import new_result
 from assetbatch.deadline import Deadline
 from assetbatch.domain import rules
 from assetbatch.domain.assets import Rule
 from assetbatch.domain.entitlements import Entitlements
+from assetbatch.domain.forecast import priority_calls
 from assetbatch.domain.market_days import USELESS_MS, missing_days, wanted_from
 from assetbatch.domain.metrics import CallMade, measure_calls
 from assetbatch.domain.outlook import Outlook, outlook
 from assetbatch.domain.records import Command, Started
 from assetbatch.domain.status import Status
+from assetbatch.domain.units import MINUTE_MS
 from assetbatch.errors import AssetbatchError
 from assetbatch.refresh.progress import Progress
 from assetbatch.services import Services
@@ -29,7 +31,8 @@ if TYPE_CHECKING:
 
 
 def look_up(services: Services, deadline: Deadline, progress: Progress) -> tuple[RuleReport, ...]:
-    """Look up the members of all rules that are due, as far as slots are free within the deadline.
+    """Look up the members of all rules that are due, as far as slots are free now and no priority cycle will
+    need them.
 
     What is left is work of the queue. Nothing of it makes `init` fail: without a key, Redis or the provider
     the tables are there all the same.
@@ -97,6 +100,7 @@ def _walk(
     services: Services, deadline: Deadline, progress: Progress, wanted: Sequence[Rule]
 ) -> tuple[int, str | None]:
     """Make the calls that are due, page after page; return how many, and why they ended early."""
+    from assetbatch.refresh.policy import SPARE
     from assetbatch.refresh.references.run import ReferenceRun
     from assetbatch.refresh.references.tickers import page_of
 
@@ -111,13 +115,14 @@ def _walk(
     started = Started((now_ms,), services.history.slowest_call_ms(), 0)
     error = None
     try:
+        _reserve_first(services, known, now_ms)
         with running_engine(services, known, deadline, progress, result, calls, started) as engine:
-            run = ReferenceRun(services, engine, owner)
+            run = ReferenceRun(services, engine, owner, SPARE)
             while waiting and error is None:
                 run.ask([waiting.pop(0)])
                 done = owner.results.pop() if owner.results else None
                 if done is None:
-                    error = "no call is free in time"
+                    error = "no call is free now"
                 elif done.status is Status.SUCCESS:
                     waiting = [*done.follows, *waiting]
                 else:
@@ -125,6 +130,19 @@ def _walk(
     finally:
         services.metrics.record(measure_calls(result, calls))
     return result.calls, error
+
+
+def _reserve_first(services: Services, known: Entitlements, now_ms: int) -> None:
+    """Reserve the slots of the first priority cycle, which may start right after `init`. Later ones have
+    reserved theirs themselves."""
+    assets = services.config.enabled_priority_assets
+    if not assets:
+        return
+    window = services.window.state()
+    if window.reserved_from_ms:
+        return
+    needed = priority_calls(assets, services.store.load(symbols(assets)), known, now_ms)
+    services.window.reserve(window.now_ms, needed, services.config.batch.interval_minutes * MINUTE_MS)
 
 
 def foreseen(services: Services) -> list[Outlook]:

@@ -111,7 +111,9 @@ def priority_not_started(now: Situation) -> Iterator[Problem]:
     if not now.config.enabled_priority_assets:
         return  # nothing is to be started
     if started_ms is None:
-        if any(asset.as_of is not None for asset in now.assets):
+        # A redis that knows other commands has lost nothing: those may have stored the prices.
+        knows_others = any(job.last_started_ms is not None for job in now.jobs.values())
+        if not knows_others and any(asset.as_of is not None for asset in now.assets):
             yield Problem(
                 "redis has no record of a run-priority: it was emptied, or is another server",
                 "the next start makes one; is redis.url right?",
