@@ -313,6 +313,12 @@ class TestCalls:
         known = Entitlements(end_of_day=False, restrictions=[refused], observations=[seen])
         assert choose_calls(work, {}, known, WEDNESDAY) == [MarketSnapshotCall(tuple(work), AssetType.FOREX)]
 
+    def test_a_snapshot_without_other_products_has_all_classes_of_its_own(self) -> None:
+        refused = refusal(Restriction.MIXED_SNAPSHOT, AssetType.FOREX, WEDNESDAY - HOUR)
+        known = Entitlements(end_of_day=False, restrictions=[refused])
+        work = [Work(EURUSD), Work(BTCUSD)]
+        assert choose_calls(work, {}, known, WEDNESDAY) == [SnapshotCall(tuple(work))]
+
     def test_bars_work_asks_for_bars_where_prices_come_from_snapshots(self) -> None:
         calls = choose_calls([Work(EURUSD), Work(EURUSD, WorkKind.BARS)], {}, PAID, WEDNESDAY)
         assert [type(call) for call in calls] == [SnapshotCall, BarsCall]

@@ -138,9 +138,9 @@ def shared_call(asset: Asset, known: Entitlements, now_ms: int) -> tuple[object,
     does."""
     asset_type, ticker = asset.asset_type, asset.polygon_ticker
     if known.snapshots(asset_type, now_ms, ticker):
-        if known.lacks(Restriction.MIXED_SNAPSHOT, asset_type, now_ms):
-            return (SnapshotCall, asset.asset_class.product)
-        return (SnapshotCall,)
+        if known.mixes_products(asset_type, now_ms):
+            return (SnapshotCall,)
+        return (SnapshotCall, asset.asset_class.product)
     if known.market_snapshots(asset_type, now_ms, ticker):
         return (MarketSnapshotCall, asset_type)
     if goes_by_day(asset, known, now_ms):

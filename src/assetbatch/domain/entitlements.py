@@ -248,6 +248,14 @@ class Entitlements:
             Restriction.SNAPSHOT, asset_type, now_ms
         )
 
+    @_memoized_per_moment
+    def mixes_products(self, asset_type: AssetType, now_ms: int) -> bool:
+        """Return whether one unified snapshot may have this class and other products: no class of its product
+        was refused beside another one."""
+        product = product_of(asset_type)
+        alike = [one for one in AssetType if product_of(one) is product]
+        return not any(self.lacks(Restriction.MIXED_SNAPSHOT, one, now_ms) for one in alike)
+
     def _is_refused_alone(
         self, restriction: Restriction, asset_type: AssetType, now_ms: int, ticker: str | None
     ) -> bool:
