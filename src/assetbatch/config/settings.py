@@ -276,6 +276,19 @@ SECTIONS: dict[str, type[_Section]] = {
 }
 
 
+_Bars = Annotated[
+    BarSize | bool,
+    Meta(title="Size of the bars that are kept: 5m (or true), 1m, or none (or false) for the price only"),
+]
+_ExtendedHours = Annotated[
+    bool,
+    Meta(
+        title="true: keep a stock's bars from 04:00 to 20:00 New York time, not only the session's; "
+        "after a change backfill --again brings those of the past"
+    ),
+]
+
+
 class AssetSettings(_Section, frozen=True):
     """An asset as it is written. The ticker and the type follow from the symbol if they are absent."""
 
@@ -300,17 +313,8 @@ class AssetSettings(_Section, frozen=True):
         int, Meta(ge=1, le=31_536_000, title="Maximum age in seconds of the price while its market is open")
     ] = 300
     enabled: Annotated[bool, Meta(title="false: leave the asset out")] = True
-    bars: Annotated[
-        BarSize | bool,
-        Meta(title="Size of the bars that are kept: 5m (or true), 1m, or none (or false) for the price only"),
-    ] = BarSize.FIVE_MINUTES
-    extended_hours: Annotated[
-        bool,
-        Meta(
-            title="true: keep a stock's bars from 04:00 to 20:00 New York time, not only the session's; "
-            "after a change backfill --again brings those of the past"
-        ),
-    ] = False
+    bars: _Bars = BarSize.FIVE_MINUTES
+    extended_hours: _ExtendedHours = False
 
 
 class PriorityAssetSettings(AssetSettings, frozen=True):
@@ -390,17 +394,8 @@ class RuleSettings(_Section, frozen=True):
         int, Meta(ge=1, le=31_536_000, title="Maximum age in seconds of a price while its market is open")
     ] = 300
     enabled: Annotated[bool, Meta(title="false: leave the rule out")] = True
-    bars: Annotated[
-        BarSize | bool,
-        Meta(title="Size of the bars that are kept: 5m (or true), 1m, or none (or false) for the price only"),
-    ] = BarSize.FIVE_MINUTES
-    extended_hours: Annotated[
-        bool,
-        Meta(
-            title="true: keep a stock's bars from 04:00 to 20:00 New York time, not only the session's; "
-            "after a change backfill --again brings those of the past"
-        ),
-    ] = False
+    bars: _Bars = BarSize.FIVE_MINUTES
+    extended_hours: _ExtendedHours = False
     years_of_days: Annotated[
         Annotated[int, Meta(ge=0, le=30)] | UnsetType,
         Meta(
