@@ -26,7 +26,6 @@ from assetbatch.commands.run_queue import run_queue
 from assetbatch.config import load
 from assetbatch.domain.asset_classes import Market
 from assetbatch.domain.market_hours import day_of, last_open, open_intervals, sessions, start_of_day
-from assetbatch.domain.queueing import LONGEST_CALL_SECONDS
 from assetbatch.domain.results import CycleResult
 from assetbatch.health import collect
 from assetbatch.provider.client import ProviderClient
@@ -35,11 +34,7 @@ from assetbatch.refresh.progress import Progress
 from assetbatch.sandbox import PLANS, SandboxServer
 from assetbatch.secret import Secret
 from assetbatch.services import Services
-from assetbatch.state.locks import Locks
-from assetbatch.state.queue import Queue
-from assetbatch.state.spare_calls import SpareCalls
-from assetbatch.state.window import Window, WindowSettings
-from tests.simulation.test_quarter import Unslept
+from tests.simulation.starts import Unslept, give_clock
 from tests.world import KEY, PRIORITY, SetClock
 
 MINUTE, HOUR = 60_000, 3_600_000
@@ -109,24 +104,8 @@ class Month:
         self.database_url = database_url
         self.services, self.provider, self.clock = services, provider, clock
         self._config = services.config
-        keys, now_ms, config = services.keys, clock.now_ms, services.config
-        settings = WindowSettings(keys, keys.prefix, config.call_limit, LONGEST_CALL_SECONDS)
-        window = Window(services.redis, settings, clock_ms=now_ms)
-        queue = Queue(
-            services.redis,
-            keys,
-            max_size=1000,
-            retry_max_attempts=3,
-            retry_delay_seconds=60,
-            clock_ms=now_ms,
-        )
-        vars(services).update(
-            clock=clock,
-            window=window,
-            queue=queue,
-            locks=Locks(services.redis, keys, now_ms),
-            spare_calls=SpareCalls(services.redis, keys, window, clock_ms=now_ms),
-            provider=provider,
+        give_clock(
+            services, clock, provider, window_name=services.keys.prefix, limit=services.config.call_limit
         )
         self.waits = 0
         self.failures: list[str] = []

@@ -27,11 +27,10 @@ from assetbatch.commands.init import initialise
 from assetbatch.commands.run_priority import run_priority
 from assetbatch.commands.run_queue import run_queue
 from assetbatch.config import load
-from assetbatch.deadline import Deadline
 from assetbatch.domain.bar_sizes import BarSize
 from assetbatch.domain.market_hours import day_of, from_ms, last_midnight, start_of_day
 from assetbatch.domain.models import Bar, IntervalState
-from assetbatch.domain.queueing import LONGEST_CALL_SECONDS, CallLimit
+from assetbatch.domain.queueing import CallLimit
 from assetbatch.domain.refusals import RefusalKind
 from assetbatch.domain.results import CycleResult
 from assetbatch.domain.verification import Tally
@@ -39,10 +38,7 @@ from assetbatch.provider.answers import BarsAnswer
 from assetbatch.provider.refusals import Refusal
 from assetbatch.refresh.progress import Progress
 from assetbatch.services import Services
-from assetbatch.state.locks import Locks
-from assetbatch.state.queue import Queue
-from assetbatch.state.spare_calls import SpareCalls
-from assetbatch.state.window import Window, WindowSettings
+from tests.simulation.starts import Unslept, give_clock
 from tests.world import KEY, SetClock
 
 SECOND, MINUTE, HOUR = 1000, 60_000, 3_600_000
@@ -138,19 +134,6 @@ class Provider:
         )
 
 
-class Unslept(Deadline):
-    """The time of a start that is over once it would sleep: the clock stands still meanwhile."""
-
-    is_over = False
-
-    def wait(self, seconds: float) -> bool:
-        self.is_over = True
-        return self.stopped is None
-
-    def remaining(self) -> float:
-        return 0.0 if self.is_over else super().remaining()
-
-
 class Quarter:
     """One process that makes all starts: what they share is in Redis and PostgreSQL."""
 
@@ -159,25 +142,7 @@ class Quarter:
         self.database_url = database_url
         self.clock = clock
         self.provider = Provider(clock, size, seed)
-        keys, now_ms = services.keys, clock.now_ms
-        settings = WindowSettings(keys, "quarter", LIMIT, LONGEST_CALL_SECONDS)
-        window = Window(services.redis, settings, clock_ms=now_ms)
-        queue = Queue(
-            services.redis,
-            keys,
-            max_size=1000,
-            retry_max_attempts=3,
-            retry_delay_seconds=60,
-            clock_ms=now_ms,
-        )
-        vars(services).update(
-            clock=clock,
-            window=window,
-            queue=queue,
-            locks=Locks(services.redis, keys, now_ms),
-            spare_calls=SpareCalls(services.redis, keys, window, clock_ms=now_ms),
-            provider=self.provider,
-        )
+        give_clock(services, clock, self.provider, window_name="quarter", limit=LIMIT)
         self.waits = 0
         self.verified = 0
         self.failures: list[str] = []
