@@ -79,9 +79,11 @@ def ask_again(
 
 
 class KnownWork(NamedTuple):
-    """What ids of the queue stand for: work, groups of members, calls for reference data, the ids of such
-    calls that have no use just now, and the ids of none of them, which have no use with this configuration
-    (any more)."""
+    """What ids of the queue stand for: work, groups of members, and calls for reference data.
+
+    `needless` are ids of such calls that have no use just now. `gone` are all other ids: they have no use
+    with this configuration (any more).
+    """
 
     work: list[Work]
     groups: list[Group]
