@@ -12,6 +12,7 @@ from assetbatch.database import Store
 from assetbatch.database.members import PageTaken
 from assetbatch.domain.asset_classes import AssetType
 from assetbatch.domain.assets import Rule
+from assetbatch.domain.market_days import left_alone
 from assetbatch.domain.models import Changes, MarketDay
 from assetbatch.domain.rules import ListedTicker, Member, advanced, continued
 from assetbatch.domain.units import DAY_MS
@@ -99,21 +100,41 @@ def test_an_unfinished_walk_takes_nothing_away(store: Store) -> None:
     assert store.walks([RULE.key]) == {RULE.key: walk}
 
 
+DAY = date(2026, 11, 24)
+
+
+def days(store: Store, market: str = "stocks") -> set[date]:
+    return left_alone(store.market_days(market, DAY), NOW)
+
+
+def test_answers_of_no_use_are_counted_until_one_is_of_use(store: Store) -> None:
+    def came(bars: int, at_ms: int) -> tuple[int, int]:
+        store.save(Changes(market_days=[MarketDay("stocks", DAY, bars)]), at_ms)
+        (found,) = store.market_days("stocks", DAY)
+        return found.asked_ms, found.bars
+
+    assert came(0, NOW) == (NOW, 0)
+    assert came(0, NOW) == (NOW, 0)  # the same answer
+    assert came(0, NOW + 7 * DAY_MS) == (NOW + 7 * DAY_MS, -1)
+    assert came(0, NOW + 37 * DAY_MS) == (NOW + 37 * DAY_MS, -2)
+    assert came(12_400, NOW + 217 * DAY_MS) == (NOW + 217 * DAY_MS, 12_400)
+    assert came(0, NOW + 218 * DAY_MS) == (NOW + 218 * DAY_MS, 0)
+
+
 def test_the_end_of_a_first_walk_makes_all_days_of_its_market_missing(store: Store) -> None:
     """Its members have none of the days that had come; those of later walks are few."""
-    day = date(2026, 11, 24)
-    store.save(Changes(market_days=[MarketDay(market, day, 5) for market in ("stocks", "crypto")]), NOW)
+    store.save(Changes(market_days=[MarketDay(market, DAY, 5) for market in ("stocks", "crypto")]), NOW)
     first = advanced(RULE, continued(RULE, None, NOW), "AAPL", NOW, is_last_page=False, is_whole=True)
     store.take_page(RULE, page("AAPL"), first, {}, TableMappings(), ())
-    assert store.market_days("stocks", day, NOW) == {day}
+    assert days(store) == {DAY}
     last = advanced(RULE, first, "MSFT", NOW, is_last_page=True, is_whole=True)
     store.take_page(RULE, page("MSFT"), last, {}, TableMappings(), ())
-    assert (store.market_days("stocks", day, NOW), store.market_days("crypto", day, NOW)) == (set(), {day})
-    store.save(Changes(market_days=[MarketDay("stocks", day, 5)]), NOW)
+    assert (days(store), days(store, "crypto")) == (set(), {DAY})
+    store.save(Changes(market_days=[MarketDay("stocks", DAY, 5)]), NOW)
     again = continued(RULE, store.walks([RULE.key])[RULE.key], NOW + DAY_MS)
     again = advanced(RULE, again, "NEW", NOW + DAY_MS, is_last_page=True, is_whole=True)
     store.take_page(RULE, page("NEW"), again, {}, TableMappings(), ())
-    assert store.market_days("stocks", day, NOW) == {day}
+    assert days(store) == {DAY}
 
 
 def test_a_walk_that_begins_before_the_last_one_was_finished_is_unfinished(store: Store) -> None:
