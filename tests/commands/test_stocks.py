@@ -90,6 +90,38 @@ def test_a_night_costs_one_call_for_all_stocks_without_bars(world: World, clock:
     assert starts(world).count(grouped.replace("17", "18")) == 1
 
 
+@pytest.mark.parametrize(
+    "time", ["2026-11-21T00:06", "2026-11-21T11:00", "2026-11-22T15:00", "2026-11-26T12:00"]
+)
+@pytest.mark.parametrize("bars", ["5m", "none"])
+def test_a_closed_day_after_some_days_off_has_no_refused_call(
+    make_world: MakeWorld, clock: SetClock, time: str, bars: str
+) -> None:
+    """From Tuesday to Saturday, Sunday or Thanksgiving: what was missed is asked for, and nothing else."""
+    assets = [stock("AAPL", bars=bars), stock("TSLA", bars=bars), {**index("NDX"), "bars": bars}]
+    world = make_world(
+        plan="basic",
+        now_ms=new_york("2026-11-17T15:00"),
+        document={"priority_assets": [], "secondary_assets": assets},
+    )
+    starts(world)
+    before = len(world.provider.arrivals)
+    clock.at_ms = new_york(time)
+    starts(world)
+    missed = world.provider.arrivals[before:]
+    assert [one.path for one in missed if one.status != 200] == []
+    assert [one for one in missed if "/aggs/" in one.path] != []
+    last = "2026-11-20" if time < "2026-11-26" else "2026-11-25"
+    for symbol in ("AAPL", "TSLA", "NDX"):
+        update = world.last_update(symbol)
+        assert update is not None
+        assert to_ms(datetime.fromisoformat(update["timestamp"])) == new_york(f"{last}T16:00")
+    before = len(world.provider.arrivals)
+    clock.at_ms += 6 * 3_600_000
+    starts(world)
+    assert [one.path for one in world.provider.arrivals[before:] if "/aggs/" in one.path] == []
+
+
 def test_a_refused_index_costs_two_calls_a_day_and_condemns_none(world: World, clock: SetClock) -> None:
     first = starts(world)
     assert sum("I:SPX" in path for path in first) == 2
