@@ -14,7 +14,7 @@ from assetbatch.domain.asset_classes import AssetType
 from assetbatch.domain.assets import Rule
 from assetbatch.domain.market_days import left_alone
 from assetbatch.domain.models import Changes, MarketDay
-from assetbatch.domain.rules import ListedTicker, Member, advanced, continued
+from assetbatch.domain.rules import ListedTicker, Member, advanced, continued, queries
 from assetbatch.domain.units import DAY_MS
 
 from .conftest import Sql
@@ -88,6 +88,18 @@ def test_a_list_that_was_cut_takes_nothing_away(
     take(store, page("AAPL", "B", "C", "D"))
     assert take(store, page(*listed), at_ms=NOW + DAY_MS, is_whole=is_whole)[0].gone == ()
     assert symbols(store) == ["AAPL", "B", "C", "D"]
+
+
+def test_a_walk_of_other_queries_is_told_apart_also_by_an_earlier_version(store: Store, sql: Sql) -> None:
+    walk = continued(RULE, None, NOW)
+    walk = advanced(RULE, walk, "AAPL", NOW, is_last_page=False, is_whole=True)
+    store.take_page(RULE, page("AAPL"), walk, {}, TableMappings(), ())
+    assert store.walks([RULE.key]) == {RULE.key: walk}
+    ((query,),) = sql("SELECT query FROM data_sources.assetbatch_walks")
+    assert query >= len(queries(RULE))  # by which an earlier version begins anew
+    sql("UPDATE data_sources.assetbatch_walks SET query = 0 RETURNING 1")  # as that version writes it
+    theirs = store.walks([RULE.key])[RULE.key]
+    assert continued(RULE, theirs, NOW + 1).after == ""
 
 
 def test_an_unfinished_walk_takes_nothing_away(store: Store) -> None:
