@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from assetbatch.domain.market_hours import new_york_zone, to_ms
+from assetbatch.health import HealthStatus, Severity, collect
+from assetbatch.views import nagios
 from tests.world import SetClock, World
 
 from .conftest import MakeWorld
@@ -135,6 +137,29 @@ def test_a_refused_index_costs_two_calls_a_day_and_condemns_none(world: World, c
     update = world.last_update("NDX")
     assert update is not None
     assert to_ms(datetime.fromisoformat(update["timestamp"])) == new_york("2026-11-18T16:00")
+
+
+@pytest.mark.parametrize("bars", ["5m", "none"])
+def test_a_refused_index_is_advice_and_no_failure(make_world: MakeWorld, clock: SetClock, bars: str) -> None:
+    world = make_world(
+        plan="basic",
+        now_ms=new_york("2026-11-18T00:06"),
+        document={
+            "priority_assets": [],
+            "secondary_assets": [{**index(symbol), "bars": bars} for symbol in ("NDX", "SPX", "DJI")],
+        },
+    )
+    for _ in range(2):
+        starts(world)
+        with world.services() as services:
+            health = collect(services)
+            assert services.queue.dead_letters(9) == []
+            code, line = nagios.render(health, services.config)
+        (advice,) = [one for one in health.problems if "SPX" in one.message]
+        assert (advice.message, advice.severity) == ("SPX, DJI: not in your plan", Severity.ADVICE)
+        assert (health.status, code) == (HealthStatus.HEALTHY, 0), health.problems
+        assert line.startswith("ASSETBATCH OK - 1 of 3 assets fresh")
+        clock.at_ms += 24 * 3_600_000
 
 
 def test_bars_beside_the_session_are_kept_only_where_they_are_wanted(make_world: MakeWorld) -> None:
