@@ -118,6 +118,19 @@ class TestANewStock:
             problems = {one.message: one.hint or "" for one in collect(services).problems}
         assert "I:NDX, asset_type: indices" in problems["NDX: the provider lists no stock NDX"]
 
+    @pytest.mark.parametrize("bars", ["5m", "none"])
+    def test_that_never_was_costs_two_calls_a_week_and_no_bars(
+        self, of: Any, clock: SetClock, bars: str
+    ) -> None:
+        world = of("AAPL", "NOSUCH", bars=bars, plan="starter", limit=None)
+        clock.at_ms += 10 * HOUR_MS  # in the session of the Tuesday
+        for _ in range(5):
+            start(world)
+            clock.at_ms += HOUR_MS
+        assert state(world, "NOSUCH") is AssetState.NOT_FOUND
+        found = [path for path in world.paths if "NOSUCH" in path or path.endswith("/reference/tickers")]
+        assert found == ["/v3/reference/tickers/NOSUCH", "/v3/reference/tickers"]
+
     def test_without_bars_is_not_asked_for(self, of: Any) -> None:
         world = of("YOUNG", "AAPL", bars="none")
         start(world)
@@ -230,9 +243,10 @@ class TestASilentStock:
         with world.services() as services:
             assert services.queue.dead_letters(9) == []
 
-    @pytest.mark.parametrize("bars", ["5m", "none"])
-    def test_that_is_renamed_gets_advice(self, of: Any, clock: SetClock, bars: str) -> None:
-        world = of("AAPL", "FORMER", bars=bars)
+    @pytest.mark.parametrize("bars", ["5m", "1m", "none"])
+    @pytest.mark.parametrize("plan", ["basic", "starter"])
+    def test_that_is_renamed_gets_advice(self, of: Any, clock: SetClock, plan: str, bars: str) -> None:
+        world = of("AAPL", "FORMER", bars=bars, plan=plan, limit=None)
         start(world)
         five_sessions_later(world, clock)
         assert state(world, "FORMER") is AssetState.DELISTED
@@ -241,6 +255,29 @@ class TestASilentStock:
         assert [one.message for one in problems] == [
             f"FORMER: renamed to LATER since {NEXT}; nothing is asked for any more"
         ]
+
+    @pytest.mark.parametrize("bars", ["5m", "1m", "none"])
+    @pytest.mark.parametrize("plan", ["basic", "starter"])
+    def test_that_was_renamed_before_it_was_registered_gets_advice(
+        self, of: Any, clock: SetClock, plan: str, bars: str
+    ) -> None:
+        world = of("AAPL", "OLDX", bars=bars, plan=plan, limit=None)
+        clock.at_ms += 10 * HOUR_MS  # in the session of the Tuesday
+        for _ in range(3):
+            start(world)
+            clock.at_ms += HOUR_MS
+        assert state(world, "OLDX") is AssetState.DELISTED
+        with world.services() as services:
+            problems = [one for one in collect(services).problems if "OLDX" in one.message]
+            assert services.queue.dead_letters(9) == []
+        assert [one.message for one in problems] == [
+            "OLDX: renamed to NEWX since 2025-04-14; nothing is asked for any more"
+        ]
+        calls = len(world.paths)
+        for _ in range(3):
+            clock.at_ms += HOUR_MS
+            start(world)
+        assert [path for path in world.paths[calls:] if "OLDX" in path] == []
 
     def test_that_had_ended_before_it_was_registered_is_told_again_after_init(self, of: Any) -> None:
         world = of("ENDED")

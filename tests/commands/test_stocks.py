@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from assetbatch.domain.market_hours import new_york_zone, to_ms
+from assetbatch.health import HealthStatus, Severity, collect
+from assetbatch.views import nagios
 from tests.world import SetClock, World
 
 from .conftest import MakeWorld
@@ -90,6 +92,38 @@ def test_a_night_costs_one_call_for_all_stocks_without_bars(world: World, clock:
     assert starts(world).count(grouped.replace("17", "18")) == 1
 
 
+@pytest.mark.parametrize(
+    "time", ["2026-11-21T00:06", "2026-11-21T11:00", "2026-11-22T15:00", "2026-11-26T12:00"]
+)
+@pytest.mark.parametrize("bars", ["5m", "none"])
+def test_a_closed_day_after_some_days_off_has_no_refused_call(
+    make_world: MakeWorld, clock: SetClock, time: str, bars: str
+) -> None:
+    """From Tuesday to Saturday, Sunday or Thanksgiving: what was missed is asked for, and nothing else."""
+    assets = [stock("AAPL", bars=bars), stock("TSLA", bars=bars), {**index("NDX"), "bars": bars}]
+    world = make_world(
+        plan="basic",
+        now_ms=new_york("2026-11-17T15:00"),
+        document={"priority_assets": [], "secondary_assets": assets},
+    )
+    starts(world)
+    before = len(world.provider.arrivals)
+    clock.at_ms = new_york(time)
+    starts(world)
+    missed = world.provider.arrivals[before:]
+    assert [one.path for one in missed if one.status != 200] == []
+    assert [one for one in missed if "/aggs/" in one.path] != []
+    last = "2026-11-20" if time < "2026-11-26" else "2026-11-25"
+    for symbol in ("AAPL", "TSLA", "NDX"):
+        update = world.last_update(symbol)
+        assert update is not None
+        assert to_ms(datetime.fromisoformat(update["timestamp"])) == new_york(f"{last}T16:00")
+    before = len(world.provider.arrivals)
+    clock.at_ms += 6 * 3_600_000
+    starts(world)
+    assert [one.path for one in world.provider.arrivals[before:] if "/aggs/" in one.path] == []
+
+
 def test_a_refused_index_costs_two_calls_a_day_and_condemns_none(world: World, clock: SetClock) -> None:
     first = starts(world)
     assert sum("I:SPX" in path for path in first) == 2
@@ -103,6 +137,29 @@ def test_a_refused_index_costs_two_calls_a_day_and_condemns_none(world: World, c
     update = world.last_update("NDX")
     assert update is not None
     assert to_ms(datetime.fromisoformat(update["timestamp"])) == new_york("2026-11-18T16:00")
+
+
+@pytest.mark.parametrize("bars", ["5m", "none"])
+def test_a_refused_index_is_advice_and_no_failure(make_world: MakeWorld, clock: SetClock, bars: str) -> None:
+    world = make_world(
+        plan="basic",
+        now_ms=new_york("2026-11-18T00:06"),
+        document={
+            "priority_assets": [],
+            "secondary_assets": [{**index(symbol), "bars": bars} for symbol in ("NDX", "SPX", "DJI")],
+        },
+    )
+    for _ in range(2):
+        starts(world)
+        with world.services() as services:
+            health = collect(services)
+            assert services.queue.dead_letters(9) == []
+            code, line = nagios.render(health, services.config)
+        (advice,) = [one for one in health.problems if "SPX" in one.message]
+        assert (advice.message, advice.severity) == ("SPX, DJI: not in your plan", Severity.ADVICE)
+        assert (health.status, code) == (HealthStatus.HEALTHY, 0), health.problems
+        assert line.startswith("ASSETBATCH OK - 1 of 3 assets fresh")
+        clock.at_ms += 24 * 3_600_000
 
 
 def test_bars_beside_the_session_are_kept_only_where_they_are_wanted(make_world: MakeWorld) -> None:

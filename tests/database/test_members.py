@@ -12,8 +12,9 @@ from assetbatch.database import Store
 from assetbatch.database.members import PageTaken
 from assetbatch.domain.asset_classes import AssetType
 from assetbatch.domain.assets import Rule
+from assetbatch.domain.market_days import left_alone
 from assetbatch.domain.models import Changes, MarketDay
-from assetbatch.domain.rules import ListedTicker, Member, advanced, continued
+from assetbatch.domain.rules import ListedTicker, Member, advanced, continued, queries
 from assetbatch.domain.units import DAY_MS
 
 from .conftest import Sql
@@ -89,6 +90,18 @@ def test_a_list_that_was_cut_takes_nothing_away(
     assert symbols(store) == ["AAPL", "B", "C", "D"]
 
 
+def test_a_walk_of_other_queries_is_told_apart_also_by_an_earlier_version(store: Store, sql: Sql) -> None:
+    walk = continued(RULE, None, NOW)
+    walk = advanced(RULE, walk, "AAPL", NOW, is_last_page=False, is_whole=True)
+    store.take_page(RULE, page("AAPL"), walk, {}, TableMappings(), ())
+    assert store.walks([RULE.key]) == {RULE.key: walk}
+    ((query,),) = sql("SELECT query FROM data_sources.assetbatch_walks")
+    assert query >= len(queries(RULE))  # by which an earlier version begins anew
+    sql("UPDATE data_sources.assetbatch_walks SET query = 0 RETURNING 1")  # as that version writes it
+    theirs = store.walks([RULE.key])[RULE.key]
+    assert continued(RULE, theirs, NOW + 1).after == ""
+
+
 def test_an_unfinished_walk_takes_nothing_away(store: Store) -> None:
     take(store, page("AAPL", "MSFT"))
     before = store.walks([RULE.key])[RULE.key]
@@ -99,21 +112,41 @@ def test_an_unfinished_walk_takes_nothing_away(store: Store) -> None:
     assert store.walks([RULE.key]) == {RULE.key: walk}
 
 
+DAY = date(2026, 11, 24)
+
+
+def days(store: Store, market: str = "stocks") -> set[date]:
+    return left_alone(store.market_days(market, DAY), NOW)
+
+
+def test_answers_of_no_use_are_counted_until_one_is_of_use(store: Store) -> None:
+    def came(bars: int, at_ms: int) -> tuple[int, int]:
+        store.save(Changes(market_days=[MarketDay("stocks", DAY, bars)]), at_ms)
+        (found,) = store.market_days("stocks", DAY)
+        return found.asked_ms, found.bars
+
+    assert came(0, NOW) == (NOW, 0)
+    assert came(0, NOW) == (NOW, 0)  # the same answer
+    assert came(0, NOW + 7 * DAY_MS) == (NOW + 7 * DAY_MS, -1)
+    assert came(0, NOW + 37 * DAY_MS) == (NOW + 37 * DAY_MS, -2)
+    assert came(12_400, NOW + 217 * DAY_MS) == (NOW + 217 * DAY_MS, 12_400)
+    assert came(0, NOW + 218 * DAY_MS) == (NOW + 218 * DAY_MS, 0)
+
+
 def test_the_end_of_a_first_walk_makes_all_days_of_its_market_missing(store: Store) -> None:
     """Its members have none of the days that had come; those of later walks are few."""
-    day = date(2026, 11, 24)
-    store.save(Changes(market_days=[MarketDay(market, day, 5) for market in ("stocks", "crypto")]), NOW)
+    store.save(Changes(market_days=[MarketDay(market, DAY, 5) for market in ("stocks", "crypto")]), NOW)
     first = advanced(RULE, continued(RULE, None, NOW), "AAPL", NOW, is_last_page=False, is_whole=True)
     store.take_page(RULE, page("AAPL"), first, {}, TableMappings(), ())
-    assert store.market_days("stocks", day, NOW) == {day}
+    assert days(store) == {DAY}
     last = advanced(RULE, first, "MSFT", NOW, is_last_page=True, is_whole=True)
     store.take_page(RULE, page("MSFT"), last, {}, TableMappings(), ())
-    assert (store.market_days("stocks", day, NOW), store.market_days("crypto", day, NOW)) == (set(), {day})
-    store.save(Changes(market_days=[MarketDay("stocks", day, 5)]), NOW)
+    assert (days(store), days(store, "crypto")) == (set(), {DAY})
+    store.save(Changes(market_days=[MarketDay("stocks", DAY, 5)]), NOW)
     again = continued(RULE, store.walks([RULE.key])[RULE.key], NOW + DAY_MS)
     again = advanced(RULE, again, "NEW", NOW + DAY_MS, is_last_page=True, is_whole=True)
     store.take_page(RULE, page("NEW"), again, {}, TableMappings(), ())
-    assert store.market_days("stocks", day, NOW) == {day}
+    assert days(store) == {DAY}
 
 
 def test_a_walk_that_begins_before_the_last_one_was_finished_is_unfinished(store: Store) -> None:

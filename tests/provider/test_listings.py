@@ -10,7 +10,7 @@ import pytest
 
 from assetbatch.domain.listings import Details, TickerChange
 from assetbatch.domain.refusals import RefusalKind
-from assetbatch.provider.listings import decode_changes, decode_details
+from assetbatch.provider.listings import decode_changes, decode_details, decode_ended
 from assetbatch.provider.refusals import Refusal
 
 
@@ -19,12 +19,42 @@ def details(**fields: Any) -> Details:
     return decode_details(json.dumps(answer).encode(), "AAPL")
 
 
+def ended(*rows: Any) -> Details | None:
+    return decode_ended(json.dumps({"status": "OK", "results": rows}).encode(), "OLDX")
+
+
+def row(**fields: Any) -> dict[str, Any]:
+    return {"ticker": "OLDX", "active": False, "delisted_utc": "2025-04-14T00:00:00Z", **fields}
+
+
 def changes(*events: Any) -> tuple[TickerChange, ...]:
     return decode_changes(json.dumps({"status": "OK", "results": {"events": events}}).encode())
 
 
 def event(day: object, ticker: object) -> dict[str, Any]:
     return {"type": "ticker_change", "date": day, "ticker_change": {"ticker": ticker}}
+
+
+class TestTheEnd:
+    def test_has_its_day_and_the_name_of_the_shares(self) -> None:
+        found = ended(row(composite_figi="BBG000B9XRY4"))
+        assert found == Details(is_active=False, delisted=date(2025, 4, 14), figi="BBG000B9XRY4")
+
+    def test_is_the_last_of_several(self) -> None:
+        found = ended(row(delisted_utc="2011-01-03"), row(delisted_utc=None), row())
+        assert found is not None
+        assert found.delisted == date(2025, 4, 14)
+
+    @pytest.mark.parametrize("odd", [row(ticker="OLDXW"), row(ticker="oldx"), row(active=True), 7, None])
+    def test_is_not_that_of_anybody_else(self, odd: Any) -> None:
+        assert ended(odd) is None
+
+    def test_may_not_be_known(self) -> None:
+        assert ended() is None
+
+    def test_is_refused_where_the_answer_is_a_refusal(self) -> None:
+        with pytest.raises(Refusal):
+            decode_ended(b'{"status": "NOT_AUTHORIZED", "message": "no"}', "OLDX")
 
 
 class TestDetails:

@@ -23,10 +23,12 @@ from assetbatch.domain.listings import (
     TickerChange,
     after_changes,
     after_details,
+    after_former,
     after_not_found,
     is_anothers,
     is_silent,
     last_trade_day,
+    may_be_gone,
     sessions_between,
     wants_listing,
 )
@@ -133,6 +135,16 @@ class TestAnAnswer:
         assert is_anothers(known, Details(figi=now)) is is_another
         assert not is_anothers(None, Details(figi=now))
 
+    def test_of_what_a_ticker_was_names_its_end_unless_a_trade_does(self) -> None:
+        former = after_former(UNLISTED, Details(delisted=date(2025, 5, 30), figi="BBG000MM2P62"), NOW)
+        assert (former.state, former.figi) == (ListingState.UNLISTED, "BBG000MM2P62")
+        assert after_changes(former, "META", (), None, NOW).ending == "2025-05-30"
+        assert after_changes(former, "META", (), date(2025, 5, 29), NOW).ending == "2025-05-29"
+
+    def test_of_what_a_ticker_was_leaves_what_is_known(self) -> None:
+        known = structs.replace(UNLISTED, until=date(2025, 5, 30), figi="BBG000MM2P62")
+        assert after_former(known, Details(), NOW) == known
+
     def test_that_it_is_not_found_keeps_what_is_known(self) -> None:
         after = after_not_found(LISTED, NOW)
         assert (after.state, after.first_day) == (ListingState.UNLISTED, date(2012, 5, 18))
@@ -156,6 +168,15 @@ def test_a_delisted_ticker_without_a_day_has_no_end() -> None:
 )
 def test_the_last_trade_is_of_the_day_of_its_session(as_of: datetime, day: date) -> None:
     assert last_trade_day(Market.STOCK, stored(as_of_ms=to_ms(as_of))) == day
+
+
+def test_the_last_trade_may_be_that_of_a_bar() -> None:
+    """Snapshots of a ticker that was given up bring no price, and its bars of the past come all the same."""
+    bar_ms = to_ms(datetime(2026, 11, 11, 20, 55, tzinfo=UTC))
+    for as_of_ms in (None, CLOSE):
+        assert last_trade_day(Market.STOCK, stored(as_of_ms=as_of_ms, last_bar_ms=bar_ms)) == date(
+            2026, 11, 11
+        )
 
 
 def test_without_a_trade_there_is_no_day() -> None:
@@ -199,6 +220,17 @@ class TestSilence:
         lost = stored(last_sync_ms=CLOSE, sync_status=Status.NOT_FOUND, status_at_ms=NOW)
         assert is_silent(META, lost, FREE, NOW)
 
+    def test_of_a_listed_stock_without_any_trade_begins_when_it_was_asked_for(self) -> None:
+        listing = structs.replace(LISTED, asked_ms=CLOSE)
+        assert is_silent(META, stored(as_of_ms=None, listing=listing), FREE, NOW)
+        later = structs.replace(LISTED, asked_ms=CLOSE + DAY_MS)
+        assert not is_silent(META, stored(as_of_ms=None, listing=later), FREE, NOW)
+
+    def test_lets_a_ticker_be_gone_and_so_does_the_lack_of_any_trade(self) -> None:
+        assert may_be_gone(META, stored(), FREE, NOW)
+        assert may_be_gone(META, stored(as_of_ms=None), FREE, NOW)
+        assert not may_be_gone(META, stored(as_of_ms=NOW), FREE, NOW)
+
     def test_is_none_while_the_provider_fails(self) -> None:
         failing = stored(last_sync_ms=CLOSE, sync_status=Status.FAILED, status_at_ms=NOW)
         assert not is_silent(META, failing, FREE, NOW)
@@ -215,6 +247,17 @@ class TestTheQuestion:
     def test_is_not_asked_for_a_stock_without_bars_that_is_traded(self) -> None:
         assert not self.wants(None, WITHOUT_BARS, as_of_ms=NOW - DAY_MS)
         assert not self.wants(None, WITHOUT_BARS, as_of_ms=None)
+
+    @pytest.mark.parametrize("status", [Status.NOT_FOUND, Status.NO_DATA])
+    def test_is_asked_for_a_stock_without_bars_of_which_nothing_came(self, status: Status) -> None:
+        assert self.wants(None, WITHOUT_BARS, as_of_ms=None, sync_status=status, status_at_ms=NOW)
+        assert not self.wants(None, WITHOUT_BARS, as_of_ms=NOW, sync_status=status, status_at_ms=NOW)
+        assert not self.wants(LISTED, WITHOUT_BARS, as_of_ms=None, sync_status=status, status_at_ms=NOW)
+
+    def test_is_asked_again_after_a_month_for_one_without_any_trade(self) -> None:
+        listing = structs.replace(LISTED, asked_ms=NOW - THIN_MS)
+        assert self.wants(listing, as_of_ms=None)
+        assert not self.wants(structs.replace(listing, asked_ms=NOW - THIN_MS + 1), as_of_ms=None)
 
     def test_is_asked_for_every_stock_that_falls_silent(self) -> None:
         assert self.wants(None, WITHOUT_BARS)

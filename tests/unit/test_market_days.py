@@ -10,8 +10,10 @@ import pytest
 from assetbatch.domain.asset_classes import AssetType
 from assetbatch.domain.assets import Rule
 from assetbatch.domain.entitlements import Entitlements, KnownRestriction, Restriction
-from assetbatch.domain.market_days import is_useful, missing_days, wanted_from
+from assetbatch.domain.market_days import is_useful, left_alone, missing_days, wanted_from
 from assetbatch.domain.market_hours import to_ms
+from assetbatch.domain.models import AnsweredDay
+from assetbatch.domain.units import DAY_MS
 
 NOW = to_ms(datetime(2026, 11, 28, 12, 0, tzinfo=UTC))  # the Saturday after Thanksgiving
 FREE = Entitlements(end_of_day=True)
@@ -41,6 +43,19 @@ class TestWanted:
 )
 def test_an_answer_is_useful_if_most_of_its_rows_are_sound(bars: int, useless: int, *, useful: bool) -> None:
     assert is_useful(bars, useless) is useful
+
+
+@pytest.mark.parametrize(("bars", "days"), [(0, 7), (-1, 30), (-2, 180), (-3, 180), (-40, 180)])
+def test_a_day_is_left_alone_for_longer_after_each_answer_of_no_use(bars: int, days: int) -> None:
+    day = date(2026, 3, 2)
+    for late_ms, alone in ((-1, {day}), (0, set())):
+        answered = AnsweredDay(day, NOW - days * DAY_MS - late_ms, bars)
+        assert left_alone([answered], NOW) == alone
+
+
+def test_a_day_that_came_is_left_alone_for_ever() -> None:
+    day = date(2024, 12, 2)
+    assert left_alone([AnsweredDay(day, 0, 1)], NOW) == {day}
 
 
 class TestMissing:

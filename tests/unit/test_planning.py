@@ -619,6 +619,8 @@ class TestBarsBehind:
         at = msgspec.structs.replace(stored(as_of_ms=WEDNESDAY, synced_ms=WEDNESDAY), coverage=(asked,))
         assert not bars_lag(EURUSD, at, PAID, WEDNESDAY + BAR_MS - 1)
         assert bars_lag(EURUSD, at, PAID, WEDNESDAY + BAR_MS)
+        unknown = msgspec.structs.replace(at, sync_status=Status.NOT_FOUND)
+        assert not bars_lag(EURUSD, unknown, PAID, WEDNESDAY + BAR_MS)
 
     def test_not_while_the_market_is_closed_and_the_last_bar_is_there(self) -> None:
         close = new_york("2026-11-20T17:00")

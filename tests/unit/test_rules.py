@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from assetbatch.config import Config, load
 from assetbatch.config.display import effective
@@ -227,8 +228,13 @@ class TestWalk:
         assert (walk.after, walk.calls, walk.is_finished) == ("X:ETHUSD", 1, False)
 
     def test_begins_anew_when_the_queries_are_others(self) -> None:
-        walk = Walk(rule=COINS.key, started_ms=NOW - 1, query=len(queries(COINS)), calls=5)
-        assert continued(COINS, walk, NOW) == Walk(rule=COINS.key, started_ms=NOW)
+        """Those of another version may be as many. It may have written no checksum."""
+        rule = stocks(exchange=("XNAS", "XNYS"), kind=("CS", "ETF"))
+        mine = structs.replace(continued(rule, None, NOW - 1), query=1, after="MSFT", calls=5)
+        assert continued(rule, mine, NOW) == mine
+        for plan in (0, mine.plan ^ 1):
+            others = structs.replace(mine, plan=plan)
+            assert continued(rule, others, NOW) == continued(rule, None, NOW)
 
     def test_goes_on_with_the_next_query(self) -> None:
         rule = stocks(exchange=("XNAS", "XNYS"), kind=("CS", "ETF"))

@@ -14,6 +14,7 @@ from assetbatch.domain.references import Reference, ReferenceKind
 from assetbatch.domain.splits import (
     AHEAD,
     BACK,
+    CALLS_FOR_ALL,
     EARLIEST,
     LONGEST_PAUSE,
     TICKERS_A_CALL,
@@ -157,6 +158,16 @@ class TestRequestsOfHistory:
         found = requests_of_history(["T0700", "T0007", "T0011", "ELSE"], self.MANY)
         assert found == [Request(EARLIEST, "T0007", "T0011"), Request(EARLIEST, "T0700", "T0700")]
 
+    def test_are_those_of_the_whole_market_where_these_are_fewer(self) -> None:
+        most = [f"T{number:05}" for number in range(CALLS_FOR_ALL * TICKERS_A_CALL)]
+        assert len(requests_of_history(most, most)) == CALLS_FOR_ALL
+        (found,) = requests_of_history(kept := [*most, "T99999"], kept)
+        assert (found.first, found.is_of_market, found.is_history) == (EARLIEST, True, True)
+        assert found.tickers(kept) == kept
+        assert found.is_about(kept)
+        assert not found.is_about(most)  # what is registered later lacks the first pages
+        assert parse_request(found.text) == found
+
     @given(st.sets(st.sampled_from(MANY)), st.data())
     def test_bring_all_within_the_limit(self, kept: set[str], data: st.DataObject) -> None:
         unasked = data.draw(st.sets(st.sampled_from(sorted(kept))) if kept else st.just(set()))
@@ -167,7 +178,12 @@ class TestRequestsOfHistory:
 
 @pytest.mark.parametrize(
     "request_",
-    [Request(DAY), Request(EARLIEST, "BRK.B", "BRK.B"), Request(EARLIEST, "AAPL", "KIMpL")],
+    [
+        Request(DAY),
+        Request(EARLIEST, "*", "0a1b2c3d"),
+        Request(EARLIEST, "BRK.B", "BRK.B"),
+        Request(EARLIEST, "AAPL", "KIMpL"),
+    ],
 )
 def test_a_request_is_read_as_it_was_written(request_: Request) -> None:
     assert parse_request(request_.text) == request_
@@ -177,6 +193,8 @@ def test_a_request_is_read_as_it_was_written(request_: Request) -> None:
     ("detail", "words"),
     [
         ("2026-11-09", "splits of all stocks since 2026-11-09"),
+        ("1900-01-01:*~0a1b2c3d", "all splits of all stocks"),
+        ("2011-02-03:*~0a1b2c3d", "splits of all stocks since 2011-02-03"),
         ("1900-01-01:BRK.B", "splits of BRK.B"),
         ("1900-01-01:AAPL~SPY", "splits of AAPL to SPY"),
         ("2011-02-03:AAPL~SPY", "splits of AAPL to SPY since 2011-02-03"),

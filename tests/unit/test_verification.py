@@ -23,10 +23,10 @@ from assetbatch.domain.models import (
     StoredAsset,
 )
 from assetbatch.domain.pages import PAGE_DAYS
+from assetbatch.domain.pauses import NOTHING_AGAIN_MS
 from assetbatch.domain.status import Status
 from assetbatch.domain.units import DAY_MS, HOUR_MS
 from assetbatch.domain.verification import (
-    NOTHING_AGAIN_MS,
     SETTLED_MS,
     Tally,
     Verified,

@@ -15,7 +15,7 @@ from assetbatch.domain import rules
 from assetbatch.domain.assets import Rule
 from assetbatch.domain.entitlements import Entitlements
 from assetbatch.domain.forecast import priority_calls
-from assetbatch.domain.market_days import USELESS_MS, missing_days, wanted_from
+from assetbatch.domain.market_days import left_alone, missing_days, wanted_from
 from assetbatch.domain.metrics import CallMade, measure_calls
 from assetbatch.domain.outlook import Outlook, outlook
 from assetbatch.domain.records import Command, Started
@@ -181,7 +181,7 @@ def _days_missing(services: Services, rule: Rule, known: Entitlements, now_ms: i
     if first is None:
         return 0
     try:
-        answered = services.store.market_days(rule.every.value, first, now_ms - USELESS_MS)
+        answered = left_alone(services.store.market_days(rule.every.value, first), now_ms)
     except AssetbatchError:
         answered = set()
     return sum(1 for _ in missing_days(rule.every, first, answered, known, now_ms))

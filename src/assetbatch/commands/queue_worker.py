@@ -31,7 +31,7 @@ from assetbatch.domain.queueing import Denied, Empty, Failure, FailureOutcome, F
 from assetbatch.domain.records import EndReason, Started
 from assetbatch.domain.results import AssetReport, CycleResult
 from assetbatch.domain.status import Status
-from assetbatch.domain.work import Work, WorkKind, parse_work_id, without_days
+from assetbatch.domain.work import PAGES, Work, WorkKind, parse_work_id, without_days
 from assetbatch.refresh.batch import BatchReport, WorkChunk, WorkOwner, held_result
 from assetbatch.refresh.engine import BatchRun, Engine
 from assetbatch.refresh.inflight import calls_at_once
@@ -449,6 +449,18 @@ class _GroupLease:
         return Failure(group_id, first.error or first.status.value, is_final, first.fault), first.answers
 
 
+def _is_done(done: Result) -> bool:
+    """Return whether an item has no use any more: enqueue-secondary queues it again when that may have
+    changed.
+
+    An answer without data is an answer. So is the refusal of a price by the plan: it is remembered, told
+    once, and asked again after a day.
+    """
+    if done.status is Status.NOT_ENTITLED:
+        return done.work.kind not in PAGES
+    return done.status in (Status.SUCCESS, Status.FRESH, Status.NO_DATA)
+
+
 class _LeaseOwner(WorkOwner):
     """Owns the leases of one batch: counts attempts, and completes each item once its result is stored.
 
@@ -530,29 +542,27 @@ class _LeaseOwner(WorkOwner):
         return ids
 
     def on_stored(self, results: Sequence[Result]) -> None:
-        # An answer without data is an answer: enqueue-secondary asks again when that may have changed.
-        fine = (Status.SUCCESS, Status.FRESH, Status.NO_DATA)
         if self._groups:
-            self._note_of_groups(results, fine)
+            self._note_of_groups(results)
         others = [done for done in results if done.status is not _SUCCESS]
         for done in others:
             # In a group it is ordinary: not every member is traded.
             if done.status is Status.NO_DATA and done.work.id not in self._group_of:
                 self._failures.add(done.work.id, done.error or "")
-        self.finish([done.work.id for done in results if done.status in fine])
+        self.finish([done.work.id for done in results if _is_done(done)])
         self._fail(
             (Failure(done.work.id, done.error or done.status.value, done.final, done.fault), done.answers)
             for done in others
-            if done.status not in fine
+            if not _is_done(done)
         )
         self._settle()
 
-    def _note_of_groups(self, results: Sequence[Result], fine: Collection[Status]) -> None:
+    def _note_of_groups(self, results: Sequence[Result]) -> None:
         for done in results:
             work_id = done.work.id
             if group := self._groups.get(self._group_of.get(work_id, "")):
                 group.open.discard(work_id)
-                if done.status in fine:
+                if _is_done(done):
                     group.is_answered = True
                 else:
                     group.failed.append(done)

@@ -17,7 +17,7 @@ from assetbatch.database.names import Names
 from assetbatch.database.session import LEFT_SECONDS, PARTS, Connection, Session, Target
 from assetbatch.database.shape import Shape, shape
 from assetbatch.domain.assets import Asset
-from assetbatch.domain.models import Changes, IntervalState, Saved, StoredAsset
+from assetbatch.domain.models import AnsweredDay, Changes, IntervalState, Saved, StoredAsset
 
 if TYPE_CHECKING:
     from datetime import date
@@ -302,14 +302,13 @@ class Store:
             "reading the walks", lambda connection, _: members.load_walks(connection, rules)
         )
 
-    def market_days(self, market: str, since: date, useless_since_ms: int) -> set[date]:
-        """Return which days of a whole market were answered since a day; those whose answer was of no use
-        only if they were asked for since `useless_since_ms`."""
+    def market_days(self, market: str, since: date) -> list[AnsweredDay]:
+        """Return which days of a whole market were answered since a day."""
         from assetbatch.database import days
 
         return self._session.run(
             "reading the days of a market",
-            lambda connection, _: days.load_market_days(connection, market, since, useless_since_ms),
+            lambda connection, _: days.load_market_days(connection, market, since),
         )
 
     def take_page(

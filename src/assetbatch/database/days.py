@@ -14,7 +14,7 @@ from assetbatch.database.names import Table
 from assetbatch.database.session import Connection
 from assetbatch.database.statements import VALUES, doubled
 from assetbatch.database.text import storable
-from assetbatch.domain.models import DayBar, MarketDay, Rejection
+from assetbatch.domain.models import AnsweredDay, DayBar, MarketDay, Rejection
 
 
 def save(connection: Connection, days: Mapping[str, Sequence[DayBar]], asked_ms: int) -> dict[str, Rejection]:
@@ -62,11 +62,11 @@ def forget_market_days(connection: Connection, market: str) -> None:
     connection.execute(connection.statements("days.forget_market_days"), {"market": market})
 
 
-def load_market_days(connection: Connection, market: str, since: date, useless_since_ms: int) -> set[date]:
-    """Return which days of a market were answered since a day; those whose answer was of no use only if they
-    were asked for since `useless_since_ms`. Raise psycopg.Error."""
-    arguments = {"market": market, "since": since, "useless_since_ms": useless_since_ms}
-    return {day for (day,) in connection.execute(connection.statements("days.load_market_days"), arguments)}
+def load_market_days(connection: Connection, market: str, since: date) -> list[AnsweredDay]:
+    """Return which days of a market were answered since a day. Raise psycopg.Error."""
+    arguments = {"market": market, "since": since}
+    rows = connection.execute(connection.statements("days.load_market_days"), arguments)
+    return [AnsweredDay(*row) for row in rows]
 
 
 def _rows(

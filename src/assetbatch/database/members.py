@@ -19,6 +19,11 @@ if TYPE_CHECKING:
     from assetbatch.domain.rules import ListedTicker
 
 
+_MOST_QUERIES = 10_000
+"""More queries than the walk of a rule has. Of the place of a walk its checksum times this is stored, plus
+how many queries are done: for a version without checksums these are more than there are."""
+
+
 class PageTaken(NamedTuple):
     """What a page has brought: how many members are new, which tickers are left out, which members are
     gone, how many there are now, and whether all members of the page are new."""
@@ -45,14 +50,15 @@ def load_walks(connection: Connection, rules: Collection[str]) -> dict[str, Walk
         rule: Walk(
             rule=rule,
             started_ms=started_ms,
-            query=query,
+            plan=place // _MOST_QUERIES,
+            query=place % _MOST_QUERIES,
             after=after,
             calls=calls,
             is_whole=is_whole,
             finished_ms=finished_ms,
             is_first=is_first,
         )
-        for rule, started_ms, query, after, calls, is_whole, finished_ms, is_first in rows
+        for rule, started_ms, place, after, calls, is_whole, finished_ms, is_first in rows
     }
 
 
@@ -103,7 +109,9 @@ def take_page(
     if may_say_what_is_gone(walk, seen, count):
         marked = connection.execute(connection.statements("members.mark_gone"), arguments)
         gone = sorted(symbol for (symbol,) in marked)
-    connection.execute(connection.statements("members.save_walk"), msgspec.structs.asdict(walk))
+    place = walk.plan * _MOST_QUERIES + walk.query
+    written = {**msgspec.structs.asdict(walk), "place": place}
+    connection.execute(connection.statements("members.save_walk"), written)
     if walk.is_finished and walk.is_first:
         days.forget_market_days(connection, rule.every.value)
     return PageTaken(new, taken.clashes, tuple(gone), count - len(gone), new == len(members))

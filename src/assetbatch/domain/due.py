@@ -312,9 +312,9 @@ def bars_lag(asset: Asset, stored: StoredAsset, known: Entitlements, now_ms: int
     """Return whether the bars of an asset lag behind its price, which snapshots bring.
 
     At least one finished bar that the frequency asks for was not asked for. Without snapshots the price comes
-    from the bars, and nothing is left over.
+    from the bars, and nothing is left over. Of a ticker that the provider does not know there are none.
     """
-    if stored.has_ended:
+    if stored.has_ended or stored.sync_status is Status.NOT_FOUND:
         return False
     if not asset.bars or not known.any_snapshots(asset.asset_type, now_ms, asset.polygon_ticker):
         return False

@@ -14,7 +14,7 @@ import msgspec
 
 from assetbatch.domain.asset_classes import AssetType, Market
 from assetbatch.domain.market_hours import day_of, last_open, sessions, start_of_day
-from assetbatch.domain.models import END_OF_TIME_MS
+from assetbatch.domain.models import BAR_MS, END_OF_TIME_MS
 from assetbatch.domain.status import Status
 from assetbatch.domain.units import DAY_MS
 
@@ -150,6 +150,17 @@ def after_not_found(before: Listing | None, now_ms: int) -> Listing:
     return msgspec.structs.replace(before, state=ListingState.UNLISTED, asked_ms=now_ms)
 
 
+def after_former(before: Listing, details: Details, now_ms: int) -> Listing:
+    """Return what is known after the provider has said what a ticker was that has ended: whose shares it
+    named, and until when. The changes of the company's ticker may say more."""
+    return msgspec.structs.replace(
+        before,
+        asked_ms=now_ms,
+        until=_past(details.delisted, day_of(now_ms)) or before.until,
+        figi=details.figi or before.figi,
+    )
+
+
 def after_changes(
     before: Listing, ticker: str, changes: Sequence[TickerChange], last_day: date | None, now_ms: int
 ) -> Listing:
@@ -157,7 +168,7 @@ def after_changes(
 
     They say since when the ticker is its company's, if that had another one before. Of a ticker that is not
     listed any more they say what it was renamed to; else it counts as delisted after `last_day`, that of its
-    last trade.
+    last trade, or on the day that the provider has named.
     """
     today = day_of(now_ms)
     ordered = sorted(change for change in changes if change.day <= today)
@@ -171,7 +182,7 @@ def after_changes(
         return msgspec.structs.replace(
             after, state=ListingState.RENAMED, until=later[0].day, renamed_to=later[-1].ticker
         )
-    return msgspec.structs.replace(after, state=ListingState.DELISTED, until=last_day)
+    return msgspec.structs.replace(after, state=ListingState.DELISTED, until=last_day or before.until)
 
 
 def _past(day: date | None, today: date) -> date | None:
@@ -181,46 +192,61 @@ def _past(day: date | None, today: date) -> date | None:
 
 # --- what is asked, and when ---
 
+_ANSWERS_WITHOUT = (Status.NOT_FOUND, Status.NO_DATA)
+"""What is recorded of a stock after an answer without a price."""
+
 
 def wants_listing(asset: Asset, stored: StoredAsset, known: Entitlements, now_ms: int) -> bool:
     """Return whether the provider is to be asked for the listing of a stock.
 
-    Once for a stock that keeps bars, since none from before are asked for. Then after five sessions without a
-    trade for a stock that had some; one that is still listed is asked for again after a month. A ticker that
-    the provider did not list is asked for again after a week, and one that has ended only after `init`.
+    Once for a stock that keeps bars, since none from before are asked for; for another one once an answer
+    has brought nothing, if it never had a trade. Then after five sessions without a trade; one that is still
+    listed is asked for again after a month. A ticker that the provider did not list is asked for again after
+    a week, and one that has ended only after `init`.
     """
     if asset.asset_type is not AssetType.STOCKS:
         return False
     listing = stored.listing
     if listing is None:
-        return bool(asset.bars) or is_silent(asset, stored, known, now_ms)
+        came_empty = last_trade_ms(stored) is None and stored.sync_status in _ANSWERS_WITHOUT
+        return bool(asset.bars) or came_empty or is_silent(asset, stored, known, now_ms)
     if not listing.asked_ms:
         return True  # it has ended, and `init` was run
     since_ms = abs(now_ms - listing.asked_ms)
     match listing.state:
         case ListingState.LISTED:
+            is_traded = last_trade_ms(stored) is not None
             was_silent = _silent_sessions(asset.market, stored, listing.asked_ms) >= SILENT_SESSIONS
-            pause_ms = THIN_MS if was_silent else 0
+            pause_ms = 0 if is_traded and not was_silent else THIN_MS
             return since_ms >= pause_ms and is_silent(asset, stored, known, now_ms)
         case ListingState.UNLISTED:
             return since_ms >= UNLISTED_MS
     return False
 
 
+def may_be_gone(asset: Asset, stored: StoredAsset, known: Entitlements, now_ms: int) -> bool:
+    """Return whether a stock that the provider does not list may have lost its ticker: it never had a trade
+    under it, or has fallen silent."""
+    return last_trade_ms(stored) is None or is_silent(asset, stored, known, now_ms)
+
+
 def is_silent(asset: Asset, stored: StoredAsset, known: Entitlements, now_ms: int) -> bool:
-    """Return whether five sessions have brought nothing of a stock that had a trade, though they were asked
-    for since they can be seen."""
+    """Return whether five sessions have brought nothing of a stock since its last trade, or since it was
+    found to be listed, though they were asked for since they can be seen."""
     if _silent_sessions(asset.market, stored, now_ms) < SILENT_SESSIONS:
         return False
     asked_ms = stored.last_sync_ms or 0
-    if stored.sync_status in (Status.NOT_FOUND, Status.NO_DATA):  # answers, too
+    if stored.sync_status in _ANSWERS_WITHOUT:
         asked_ms = max(asked_ms, stored.status_at_ms or 0)
     seen_ms = known.visible_until_ms(asset.asset_type, min(now_ms, asked_ms))
     return _silent_sessions(asset.market, stored, seen_ms) >= SILENT_SESSIONS
 
 
 def _silent_sessions(market: Market, stored: StoredAsset, end_ms: int) -> int:
-    return 0 if stored.as_of_ms is None else sessions_between(market, stored.as_of_ms, end_ms)
+    since_ms = last_trade_ms(stored)
+    if since_ms is None and stored.listing is not None:
+        since_ms = stored.listing.asked_ms
+    return 0 if since_ms is None else sessions_between(market, since_ms, end_ms)
 
 
 def sessions_between(market: Market, start_ms: int, end_ms: int) -> int:
@@ -235,8 +261,14 @@ def sessions_between(market: Market, start_ms: int, end_ms: int) -> int:
     return found
 
 
+def last_trade_ms(stored: StoredAsset) -> int | None:
+    """Return the moment of the last trade of a stock: that of its price, or the end of its last bar."""
+    if stored.last_bar_ms is None:
+        return stored.as_of_ms
+    return max(stored.as_of_ms or 0, stored.last_bar_ms + BAR_MS)
+
+
 def last_trade_day(market: Market, stored: StoredAsset | None) -> date | None:
     """Return the New York day of the last trade of a stock."""
-    if stored is None or stored.as_of_ms is None:
-        return None
-    return day_of(last_open(market, stored.as_of_ms) - 1)
+    at_ms = last_trade_ms(stored) if stored is not None else None
+    return None if at_ms is None else day_of(last_open(market, at_ms) - 1)

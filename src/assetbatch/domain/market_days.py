@@ -9,10 +9,8 @@ from assetbatch.domain.asset_classes import AssetType, class_of_type
 from assetbatch.domain.assets import Rule
 from assetbatch.domain.entitlements import Entitlements, Restriction
 from assetbatch.domain.market_hours import day_of, sessions, years_before
-from assetbatch.domain.units import DAY_MS
-
-USELESS_MS = 7 * DAY_MS
-"""How long a day is left alone whose answer was of no use."""
+from assetbatch.domain.models import AnsweredDay
+from assetbatch.domain.pauses import nothing_pause_ms
 
 
 def is_useful(bars: int, useless: int) -> bool:
@@ -23,6 +21,14 @@ def is_useful(bars: int, useless: int) -> bool:
     answer that may be better another time.
     """
     return bars > useless
+
+
+def left_alone(days: Iterable[AnsweredDay], now_ms: int) -> set[date]:
+    """Return which of the days that were answered are not asked for now: those that came, and those whose
+    answers were of no use for as long as their pause lasts."""
+    return {
+        one.day for one in days if one.bars > 0 or abs(now_ms - one.asked_ms) < nothing_pause_ms(-one.bars)
+    }
 
 
 def wanted_from(rules: Iterable[Rule], asset_type: AssetType, now_ms: int) -> date | None:

@@ -286,6 +286,17 @@ class MarketDay(NamedTuple):
     bars: int
 
 
+class AnsweredDay(NamedTuple):
+    """A day of a whole market, when it was last asked for, and how many bars came.
+
+    If the answer was of no use, `bars` is minus the number of such answers in a row before it.
+    """
+
+    day: date
+    asked_ms: int
+    bars: int
+
+
 class Changes(msgspec.Struct, frozen=True, kw_only=True):
     """What a cycle has learned: prices, bars by symbol, and how it went for each symbol.
 

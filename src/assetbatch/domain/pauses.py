@@ -25,6 +25,17 @@ REJECTED_AGAIN_AT_MOST_MS = 24 * HOUR_MS
 """Maximum of the same."""
 
 
+NOTHING_AGAIN_MS = (7 * DAY_MS, 30 * DAY_MS, 180 * DAY_MS)
+"""Pauses until something of the past is asked for again that an answer did not have: the provider fills holes
+weeks to years later, or never. The last one counts for all further answers."""
+
+
+def nothing_pause_ms(answers_before: int) -> int:
+    """Return the pause after an answer that did not have something, as did so many answers in a row before
+    it."""
+    return NOTHING_AGAIN_MS[min(answers_before, len(NOTHING_AGAIN_MS) - 1)]
+
+
 def doubling_ms(lasted_ms: int) -> int:
     """Return the pause after refusals in a row that have lasted for `lasted_ms`."""
     return min(REJECTED_AGAIN_AT_MOST_MS, max(REJECTED_AGAIN_MS, lasted_ms))

@@ -16,6 +16,7 @@ from assetbatch.domain.entitlements import Entitlements
 from assetbatch.domain.market_hours import (
     days_span,
     last_midnight,
+    last_open,
     open_ms_between,
     start_of_day,
     years_before,
@@ -146,13 +147,17 @@ def latest_range(
 ) -> tuple[int, int]:
     """Return the range `[start_ms, end_ms)` of the latest bars of an asset.
 
+    With `probe_today` it reaches to now where nobody knows whether the plan shows the running day, if the
+    market was open on it: else the answer could show nothing of it, and be refused for nothing.
+
     It begins at the New York midnight before the last stored bar, so that the day's open, high and low and
     the provider's corrections of today come along: rows are free, calls are not. It begins earlier if the
     same page can fill older gaps.
     """
     asset_type = asset.asset_type
     end_ms = known.ask_to_ms(asset_type, now_ms)
-    if probe_today and known.today_untested(asset_type, now_ms):
+    is_there_today = last_open(asset.market, now_ms) > last_midnight(now_ms)
+    if probe_today and is_there_today and known.today_untested(asset_type, now_ms):
         end_ms = now_ms
     history_ms = max(known.history_from_ms(asset_type, now_ms), stored.listed_from_ms if stored else 0)
     earliest = max(end_ms - PAGE_MS, min(history_ms, end_ms - BAR_MS))

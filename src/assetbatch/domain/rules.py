@@ -10,6 +10,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import product
 from typing import NamedTuple
+from zlib import crc32
 
 import msgspec
 
@@ -104,6 +105,11 @@ def queries(rule: Rule) -> tuple[TickerQuery, ...]:
         [TickerQuery(of)],
     )
     return tuple(min(plans, key=lambda plan: sum(query.expected_calls for query in plan)))
+
+
+def plan_of(rule: Rule) -> int:
+    """Return a checksum of the walks of a rule, in 16 bits: those of another version may be others."""
+    return crc32(repr([(*map(str, query),) for query in queries(rule)]).encode()) & 0xFFFF
 
 
 def expected_calls(rule: Rule) -> int:
@@ -251,6 +257,8 @@ class Walk(msgspec.Struct, frozen=True, kw_only=True):
 
     rule: str
     started_ms: int
+    plan: int = 0
+    """The checksum of its queries; 0 if a version without checksums has begun it."""
     query: int = 0
     after: str = ""
     calls: int = 0
@@ -280,16 +288,18 @@ def is_due(walk: Walk | None, now_ms: int) -> bool:
 
 
 def continued(rule: Rule, walk: Walk | None, now_ms: int) -> Walk:
-    """Return the walk as it goes on now: where it was, or from the beginning."""
+    """Return the walk as it goes on now: where it was, or from the beginning. One of other queries, which an
+    earlier or a later version has begun, would leave some tickers out."""
     is_usable = (
         walk is not None
         and not walk.is_finished
-        and walk.query < len(queries(rule))
+        and walk.plan == plan_of(rule)
         and 0 <= now_ms - walk.started_ms < WALK_STALE_MS
     )
     if walk is not None and is_usable:
         return walk
-    return Walk(rule=rule.key, started_ms=now_ms, is_first=walk is None or not walk.knows_members)
+    is_first = walk is None or not walk.knows_members
+    return Walk(rule=rule.key, started_ms=now_ms, plan=plan_of(rule), is_first=is_first)
 
 
 def advanced(

@@ -26,16 +26,13 @@ from assetbatch.domain.models import (
     floor_to_bar,
 )
 from assetbatch.domain.pages import SURE
+from assetbatch.domain.pauses import nothing_pause_ms
 from assetbatch.domain.status import Status
 from assetbatch.domain.units import DAY_MS
 from assetbatch.domain.work import Work, WorkKind, days_range
 
 SETTLED_MS = 7 * DAY_MS
 """Minimum age of bars that are verified, and minimum time between two requests for the same bars."""
-
-NOTHING_AGAIN_MS = (7 * DAY_MS, 30 * DAY_MS, 180 * DAY_MS)
-"""When an interval of open time without a bar is asked for again, by the number of answers that said so; the
-last counts for all further ones."""
 
 RECENT_MS = 90 * DAY_MS
 """Time for which stored bars count as verified."""
@@ -305,7 +302,7 @@ def _pieces(
 def _nothing_due_ms(row: Verified) -> int | None:
     if not row.nothing:
         return None
-    return row.tried_ms + NOTHING_AGAIN_MS[min(row.checks, len(NOTHING_AGAIN_MS) - 1)]
+    return row.tried_ms + nothing_pause_ms(row.checks)
 
 
 def _rank(piece: _Piece, now_ms: int, pause_ms: int) -> tuple[int, int] | None:

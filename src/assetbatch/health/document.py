@@ -17,6 +17,8 @@ from assetbatch.errors import AssetbatchError
 class Severity(StrEnum):
     """How bad a problem or an alert is."""
 
+    ADVICE = "advice"
+    """Something could be done, and nothing is wrong."""
     WARNING = "warning"
     CRITICAL = "critical"
 
@@ -131,7 +133,7 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Problem(msgspec.Struct, frozen=True):
-    """Something that is wrong, in words, and what to do about it."""
+    """Something that is wrong or advice, in words, and what to do about it."""
 
     message: str
     hint: str | None = None

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from assetbatch.config import Config
+from assetbatch.domain.asset_classes import AssetType, class_of_type
 from assetbatch.domain.assets import AssetPriority
 from assetbatch.domain.due import RUN_QUEUE_SILENT_MS
 from assetbatch.domain.formatting import ago, format_duration, listed, moment, plural
@@ -75,8 +76,9 @@ def problems_of(situation: Situation) -> list[Problem]:
 
 
 def gravest_first(problems: Iterable[Problem]) -> list[Problem]:
-    """Return the problems in their order, those that are critical first."""
-    return sorted(problems, key=lambda problem: problem.severity is not Severity.CRITICAL)
+    """Return the problems in their order, those that are critical first, and advice last."""
+    grave = [Severity.CRITICAL, Severity.WARNING, Severity.ADVICE]
+    return sorted(problems, key=lambda problem: grave.index(problem.severity))
 
 
 def commands_failed(now: Situation) -> Iterator[Problem]:
@@ -199,7 +201,7 @@ def assets_not_well(now: Situation) -> Iterator[Problem]:
     others: dict[AssetState, list[AssetHealth]] = {}
     for asset in now.assets:
         is_thin = asset.state is AssetState.NO_DATA and asset.symbol in now.config.members_by_symbol
-        if asset.state.is_well or asset.state is AssetState.NEVER or is_thin:
+        if asset.state.is_well or asset.state is AssetState.NEVER or is_thin or _is_not_sold(asset):
             continue
         if asset.cause is Reason.UNLISTED:
             severity = Severity.CRITICAL if _is_critical(asset) else Severity.WARNING
@@ -213,6 +215,24 @@ def assets_not_well(now: Situation) -> Iterator[Problem]:
         yield Problem(f"{_names(alike)}: {_what_is_wrong(alike[0])}")
 
 
+def not_sold(now: Situation) -> Iterator[Problem]:
+    """Yield advice for the tickers that the plan lacks, of a class of which plans have single tickers."""
+    if lacking := [asset for asset in now.assets if _is_not_sold(asset)]:
+        yield Problem(
+            f"{_names(lacking)}: not in your plan",
+            "remove them from the configuration, or change the plan; they are asked for again once a day",
+            Severity.ADVICE,
+        )
+
+
+def _is_not_sold(asset: AssetHealth) -> bool:
+    """Return whether the plan lacks the ticker alone. A priority asset without a price is grave all the
+    same."""
+    if asset.state is not AssetState.NOT_ENTITLED or _is_critical(asset):
+        return False
+    return class_of_type(AssetType(asset.asset_type)).is_sold_by_ticker
+
+
 def _hint_of_unlisted(asset: AssetHealth) -> str:
     index = f"polygon_ticker: I:{asset.symbol}, asset_type: indices"
     return f"is its ticker right, or has its company another one now? an index is {index}"
@@ -222,7 +242,8 @@ def renamed(now: Situation) -> Iterator[Problem]:
     """Yield advice for each stock whose company has another ticker now."""
     for asset in now.assets:
         if asset.cause is Reason.RENAMED:
-            yield Problem(f"{asset.symbol}: {asset.reason}", "configure its new ticker in place of this one")
+            hint = "configure its new ticker in place of this one"
+            yield Problem(f"{asset.symbol}: {asset.reason}", hint, Severity.ADVICE)
 
 
 def rules_empty(now: Situation) -> Iterator[Problem]:
@@ -309,6 +330,7 @@ RULES: tuple[Callable[[Situation], Iterable[Problem]], ...] = (
     prices_not_stored,
     assets_not_well,
     renamed,
+    not_sold,
     rules_empty,
     dead_letters,
     bars_differ,
@@ -335,8 +357,8 @@ def _what_is_wrong(asset: AssetHealth) -> str:
 
 
 def verdict(problems: Sequence[Problem], alerts: Sequence[Alert]) -> HealthStatus:
-    """Return unhealthy with anything critical, degraded with any warning."""
+    """Return unhealthy with anything critical, degraded with any warning; advice is no matter."""
     severities = {problem.severity for problem in problems} | {alert.severity for alert in alerts}
     if Severity.CRITICAL in severities:
         return HealthStatus.UNHEALTHY
-    return HealthStatus.DEGRADED if severities else HealthStatus.HEALTHY
+    return HealthStatus.DEGRADED if Severity.WARNING in severities else HealthStatus.HEALTHY

@@ -236,6 +236,14 @@ class ProviderClient:
         target = f"/v3/reference/tickers/{_in_path(ticker)}{f'?date={day}' if day else ''}"
         return decode_details(self._get(target, deadline_seconds), ticker, self._key)
 
+    def ended(self, ticker: str, *, deadline_seconds: float | None = None) -> Details | None:
+        """Fetch what a stock's ticker was when it last ended; None if the reference knows of no end."""
+        from assetbatch.provider.listings import decode_ended
+
+        wanted = {"ticker": ticker, "market": "stocks", "active": "false"}
+        body = self._get(f"/v3/reference/tickers?{urlencode(wanted)}", deadline_seconds)
+        return decode_ended(body, ticker, self._key)
+
     def ticker_changes(self, of: str, *, deadline_seconds: float | None = None) -> tuple[TickerChange, ...]:
         """Fetch the tickers that the company of a ticker or of a FIGI has had (experimental)."""
         from assetbatch.provider.listings import decode_changes

@@ -9,7 +9,7 @@ import msgspec
 
 from assetbatch.domain.listings import Details, TickerChange
 from assetbatch.domain.refusals import RefusalKind
-from assetbatch.provider.decoding import Body, attempt, decode, text
+from assetbatch.provider.decoding import LIST, Body, attempt, check, decode, text
 from assetbatch.provider.refusals import Refusal, classify, one_line
 from assetbatch.secret import Secret
 
@@ -43,6 +43,7 @@ class _Event(msgspec.Struct):
     ticker_change: _Change | None = None
 
 
+_ROW = msgspec.json.Decoder(_Details)
 _DETAILS = msgspec.json.Decoder(_DetailsEnvelope)
 _EVENTS = msgspec.json.Decoder(_EventsEnvelope)
 _EVENT = msgspec.json.Decoder(_Event)
@@ -57,6 +58,20 @@ def decode_details(body: Body, ticker: str, key: Secret | None = None) -> Detail
     if found.ticker != ticker:
         other = one_line(text(found.ticker), key) or "something else"
         raise Refusal(RefusalKind.NONSENSE, f"the answer for {ticker} is one for {other}", http_status=200)
+    return _checked(found)
+
+
+def decode_ended(body: Body, ticker: str, key: Secret | None = None) -> Details | None:
+    """Decode the list of those who had a ticker and have it no more; return the last of them. Raise Refusal
+    if the answer is none. A row of another ticker, or of one that is active, counts for nothing."""
+    envelope = decode(LIST, body, key)
+    check(envelope, envelope.results, body, key)
+    rows = (attempt(_ROW, raw) for raw in envelope.results or ())
+    found = [_checked(row) for row in rows if row and row.ticker == ticker and row.active is False]
+    return max(found, key=lambda one: (one.delisted or date.min, one.figi), default=None)
+
+
+def _checked(found: _Details) -> Details:
     return Details(
         is_active=found.active is not False,
         list_date=_day(found.list_date),

@@ -8,7 +8,7 @@ from __future__ import annotations
 from assetbatch.config import Config
 from assetbatch.domain.assets import AssetPriority
 from assetbatch.errors import AssetbatchError, ConfigError
-from assetbatch.health import Health, HealthStatus, Metric
+from assetbatch.health import Health, HealthStatus, Metric, Severity
 from assetbatch.views import facts
 
 STATES = ("OK", "WARNING", "CRITICAL", "UNKNOWN")
@@ -20,7 +20,8 @@ LONGEST = 400
 def render(health: Health, config: Config) -> tuple[int, str]:
     """Return the exit code and the line."""
     code = CODES[health.status]
-    said = [problem.message for problem in facts.problems(health)]
+    wrong = (one for one in facts.problems(health) if one.severity is not Severity.ADVICE)
+    said = [problem.message for problem in wrong]
     if not said:
         said = [f"{facts.fresh(health.assets)}, {health.queue['total_items']} in the queue"]
     words = said[0] if len(said) == 1 else f"{said[0]} (and {len(said) - 1} more)"

@@ -24,7 +24,7 @@ class Tone(StrEnum):
 _TONES: dict[str, Tone] = {
     **dict.fromkeys((HealthStatus.HEALTHY, AssetState.FRESH, Status.SUCCESS), Tone.GOOD),
     **dict.fromkeys((CycleOutcome.OK, CycleOutcome.NOTHING), Tone.GOOD),
-    **dict.fromkeys((AssetState.DUE, CycleOutcome.PLANNED, ItemState.LEASED), Tone.INFO),
+    **dict.fromkeys((AssetState.DUE, CycleOutcome.PLANNED, ItemState.LEASED, Severity.ADVICE), Tone.INFO),
     **dict.fromkeys((ItemState.WAITING, AssetState.DELISTED), Tone.PLAIN),
     **dict.fromkeys((HealthStatus.DEGRADED, Severity.WARNING, AssetState.NEVER), Tone.WARN),
     **dict.fromkeys(

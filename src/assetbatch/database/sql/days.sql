@@ -47,16 +47,18 @@ written AS (
 SELECT count(*), (SELECT count(*) FROM written) FROM incoming;
 
 -- name: load_market_days
--- Return which days of a market were answered since a day. An answer that was of no use counts for a while only.
-SELECT day FROM data_sources.assetbatch_market_days
-WHERE market = %(market)s AND day >= %(since)s
-  AND (bars > 0 OR asked_at > to_timestamp(%(useless_since_ms)s / 1000.0::float8));
+-- Return which days of a market were answered since a day, when, and with how many bars.
+SELECT day, (extract(epoch FROM asked_at) * 1000)::int8, bars FROM data_sources.assetbatch_market_days
+WHERE market = %(market)s AND day >= %(since)s;
 
 -- name: save_market_day
--- Record that a day of a market was answered.
-INSERT INTO data_sources.assetbatch_market_days (market, day, asked_at, bars)
+-- Record that a day of a market was answered. Answers of no use, with 0 bars, are counted down from 0.
+INSERT INTO data_sources.assetbatch_market_days AS m (market, day, asked_at, bars)
 VALUES (%(market)s, %(day)s, to_timestamp(%(asked_ms)s / 1000.0::float8), %(bars)s)
-ON CONFLICT (market, day) DO UPDATE SET asked_at = excluded.asked_at, bars = excluded.bars;
+ON CONFLICT (market, day) DO UPDATE
+SET asked_at = excluded.asked_at,
+    bars = CASE WHEN excluded.bars > 0 OR m.bars > 0 THEN excluded.bars
+                ELSE m.bars - (m.asked_at <> excluded.asked_at)::int END;
 
 -- name: forget_market_days
 -- Forget which days of a market were answered.

@@ -79,7 +79,7 @@ SELECT pg_advisory_xact_lock(hashtextextended('assetbatch walks', 0));
 -- Record how far a walk has come. While it is unfinished, it stays known when an earlier one was finished: before it began,
 -- whatever the clocks said.
 INSERT INTO data_sources.assetbatch_walks AS w (rule, started_at, query, after, calls, is_whole, finished_at)
-VALUES (%(rule)s, to_timestamp(%(started_ms)s / 1000.0::float8), %(query)s, %(after)s, %(calls)s, %(is_whole)s,
+VALUES (%(rule)s, to_timestamp(%(started_ms)s / 1000.0::float8), %(place)s, %(after)s, %(calls)s, %(is_whole)s,
         to_timestamp(%(finished_ms)s / 1000.0::float8))
 ON CONFLICT (rule) DO UPDATE
 SET started_at = excluded.started_at, query = excluded.query, after = excluded.after, calls = excluded.calls,

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 from assetbatch.domain.asset_classes import AssetType
 from assetbatch.domain.formatting import format_duration, plural
-from assetbatch.domain.market_days import USELESS_MS, is_useful, missing_days, wanted_from
+from assetbatch.domain.market_days import is_useful, left_alone, missing_days, wanted_from
 from assetbatch.domain.models import Changes, DayBar, MarketDay
+from assetbatch.domain.pauses import NOTHING_AGAIN_MS
 from assetbatch.domain.queueing import Lane
 from assetbatch.domain.references import Asked, AskOutcome, Reference, ReferenceKind, is_due
 from assetbatch.domain.units import DAY_MS
@@ -91,7 +92,7 @@ class DaysHandler(ReferenceHandler["PricesAnswer"]):
         words = f"{plural(len(days), 'bar')} stored"
         if not useful:
             words += f", {plural(answer.useless_days, 'row')} of no use; asked again in "
-            words += format_duration(USELESS_MS)
+            words += f"{format_duration(NOTHING_AGAIN_MS[0])} at the earliest"
         return Stored(words)
 
     def known_refusal(self, asked: Mapping[str, Asked], reference: Reference, now_ms: int) -> Asked | None:
@@ -135,7 +136,7 @@ def _missing(services: Services, asset_type: AssetType, now_ms: int) -> Sequence
     first = wanted_from(_with_members(services), asset_type, now_ms)
     if first is None:
         return ()
-    answered = services.store.market_days(asset_type.value, first, now_ms - USELESS_MS)
+    answered = left_alone(services.store.market_days(asset_type.value, first), now_ms)
     days = missing_days(asset_type, first, answered, services.entitlements(), now_ms)
     return [Reference(ReferenceKind.DAYS, f"{asset_type.value}:{day.isoformat()}") for day in days]
 

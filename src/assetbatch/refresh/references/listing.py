@@ -1,7 +1,8 @@
 """The listings of stocks: since when, whether still, and under which other ticker.
 
 One call names a ticker. One more says since when it is its company's, for a stock that keeps bars. For a
-ticker that is not listed any more, what it was on the day of its last trade leads to what became of it.
+ticker that is not listed any more, what it was on the day of its last trade leads to what became of it; of a
+ticker without any trade the list of those that have ended says what it was.
 """
 
 from __future__ import annotations
@@ -19,10 +20,11 @@ from assetbatch.domain.listings import (
     TickerChange,
     after_changes,
     after_details,
+    after_former,
     after_not_found,
     is_anothers,
-    is_silent,
     last_trade_day,
+    may_be_gone,
     wants_listing,
 )
 from assetbatch.domain.models import Changes, CoveredInterval, IntervalState, StoredAsset
@@ -43,9 +45,9 @@ def of_listing(symbol: str) -> Reference:
     return Reference(ReferenceKind.LISTING, symbol)
 
 
-def of_former(symbol: str, day: date) -> Reference:
-    """Return the call that names it as it was on a day."""
-    return Reference(ReferenceKind.FORMER, f"{symbol}@{day}")
+def of_former(symbol: str, day: date | None) -> Reference:
+    """Return the call that names it as it was on a day, or else when it ended."""
+    return Reference(ReferenceKind.FORMER, f"{symbol}@{day or ''}")
 
 
 def of_renames(symbol: str, figi: str) -> Reference:
@@ -140,35 +142,45 @@ class ListingHandler(_OfStock[Details]):
     def take_refusal(
         self, services: Services, reference: Reference, refusal: Refusal, now_ms: int
     ) -> Stored | None:
-        """Look for what became of a stock that has fallen silent, if its ticker is not listed."""
+        """Look for what became of a stock that has no trade or has fallen silent, if its ticker is not
+        listed."""
         if refusal.kind is not RefusalKind.UNKNOWN_TICKER:
             return None
         asset, stored = _asset(services, reference), _stored(services, reference)
         after = after_not_found(stored.listing if stored else None, now_ms)
         _save(services, reference, after, now_ms)
-        day = last_trade_day(asset.market, stored)
-        if stored is None or day is None or not is_silent(asset, stored, services.entitlements(), now_ms):
+        if stored is None or not may_be_gone(asset, stored, services.entitlements(), now_ms):
             return Stored(_words(after))
-        of = reference.symbol
+        of, day = reference.symbol, last_trade_day(asset.market, stored)
         return Stored(_words(after), [of_renames(of, after.figi) if after.figi else of_former(of, day)])
 
 
-class FormerHandler(_OfStock[Details]):
-    """What the reference says of a ticker on the day of its last trade: the name of its company."""
+class FormerHandler(_OfStock[Details | None]):
+    """What the reference says of a ticker on the day of its last trade, or of its end where it has no trade:
+    the name of its company."""
 
     def describe(self, reference: Reference) -> str:
         """Return the call in words."""
-        return f"listing of {reference.symbol} on {reference.about}"
+        return (
+            f"listing of {reference.symbol} {f'on {reference.about}' if reference.about else 'as it ended'}"
+        )
 
     def send(
         self, services: Services, provider: ProviderClient, reference: Reference, seconds: float
-    ) -> Details:
+    ) -> Details | None:
         """Make one request."""
-        ticker, day = _asset(services, reference).polygon_ticker, date.fromisoformat(reference.about)
-        return provider.details(ticker, day, deadline_seconds=seconds)
+        ticker = _asset(services, reference).polygon_ticker
+        if not reference.about:
+            return provider.ended(ticker, deadline_seconds=seconds)
+        return provider.details(ticker, date.fromisoformat(reference.about), deadline_seconds=seconds)
 
-    def store(self, services: Services, reference: Reference, answer: Details, now_ms: int) -> Stored:
-        """Ask for the changes of the company's ticker, or take the ticker for delisted."""
+    def store(self, services: Services, reference: Reference, answer: Details | None, now_ms: int) -> Stored:
+        """Ask for the changes of the company's ticker, or take the ticker for delisted. One that never was is
+        neither."""
+        stored = _stored(services, reference)
+        if answer is None or stored is None or stored.listing is None:
+            return Stored("never listed")
+        _save(services, reference, after_former(stored.listing, answer, now_ms), now_ms)
         if not answer.figi:
             return _keep_changes(services, reference, (), now_ms)
         return Stored(follows=[of_renames(reference.symbol, answer.figi)])
@@ -176,8 +188,10 @@ class FormerHandler(_OfStock[Details]):
     def take_refusal(
         self, services: Services, reference: Reference, refusal: Refusal, now_ms: int
     ) -> Stored | None:
-        """Take the ticker for delisted if nothing is known of it."""
-        return _keep_changes(services, reference, (), now_ms) if _is_no_answer(refusal) else None
+        """Take a ticker with trades for delisted if nothing is known of it."""
+        if not _is_no_answer(refusal):
+            return None
+        return _keep_changes(services, reference, (), now_ms) if reference.about else Stored("never listed")
 
 
 class RenamesHandler(_OfStock[tuple[TickerChange, ...]]):

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from assetbatch.domain.asset_classes import Market
+from assetbatch.domain.asset_classes import Market, class_of_type
 from assetbatch.domain.formatting import listed, plural
 from assetbatch.domain.market_hours import day_of, sessions
 from assetbatch.domain.models import StoredAsset
@@ -20,7 +20,7 @@ from assetbatch.domain.splits import (
     request_of_market,
     requests_of_history,
 )
-from assetbatch.domain.units import DAY_MS
+from assetbatch.domain.units import DAY_MS, HOUR_MS
 from assetbatch.refresh.references.handler import ReferenceHandler, Stored
 
 if TYPE_CHECKING:
@@ -42,6 +42,13 @@ _ANSWERED = Reference(ReferenceKind.SPLITS).name
 _RESTS = f"{_ANSWERED}:market"
 _HISTORY_RESTS = f"{_ANSWERED}:history"
 """Under which names a refusal or a failure is remembered."""
+
+_GOES_ON = f"{_ANSWERED}:everybody"
+"""Under which name it is remembered when the last page of all times of the whole market has come, that leads
+to another one."""
+
+_GOES_ON_MS = HOUR_MS
+"""How long that page is waited for, before the first one is asked for again: the queue may have been lost."""
 
 
 class SplitsHandler(ReferenceHandler["SplitsAnswer"]):
@@ -69,15 +76,22 @@ class SplitsHandler(ReferenceHandler["SplitsAnswer"]):
         if is_listed and has_session and is_due(answered, EVERY_MS, now_ms) and not _rests(rests, now_ms):
             found.append(request_of_market(today, day_of(answered.at_ms) if answered else None))
         if not _rests(asked.get(_HISTORY_RESTS), now_ms):
-            unasked = services.store.unasked_splits(tickers)
-            found += requests_of_history((tickers[symbol] for symbol in unasked), set(tickers.values()))
+            goes_on = (page := asked.get(_GOES_ON)) is not None and not page.is_past(_GOES_ON_MS, now_ms)
+            history = requests_of_history(_unasked(services, tickers), set(tickers.values()))
+            found += (one for one in history if not (one.is_of_everybody and goes_on))
         return [_reference(request) for request in found]
 
     def is_wanted(self, services: Services, reference: Reference) -> bool:
         """Return whether there are stocks, those that it asks about among them."""
         services.load_members()
-        request = parse_request(reference.detail)
-        return request is not None and bool(request.tickers(_tickers(services).values()))
+        request, tickers = parse_request(reference.detail), _tickers(services)
+        if request is None or not request.is_about(set(tickers.values())):
+            return False
+        return not request.is_of_everybody or bool(services.store.unasked_splits(tickers))
+
+    def is_configured(self, services: Services, reference: Reference) -> bool:
+        """Return whether there are stocks, of which all may have been asked for meanwhile."""
+        return parse_request(reference.detail) is not None and bool(_tickers(services))
 
     def describe(self, reference: Reference) -> str:
         """Return the call in words."""
@@ -103,7 +117,7 @@ class SplitsHandler(ReferenceHandler["SplitsAnswer"]):
             if ticker in answer.splits or ticker in answer.useless
         }
         is_last = answer.rest is None
-        is_history = is_last and not request.is_of_market
+        is_history = is_last and request.is_history
         learned = services.store.learn_splits(
             found, asked, answer.settled, now_ms, asked=asked if is_history else None
         )
@@ -116,6 +130,8 @@ class SplitsHandler(ReferenceHandler["SplitsAnswer"]):
             _warn("the prices before and after do not fit the split, which counts all the same", unfit)
             if request.is_of_market:
                 services.reference_store.remember(_ANSWERED, Asked(now_ms))
+        elif request.is_of_everybody:
+            services.reference_store.remember(_GOES_ON, Asked(now_ms))
         words = [f"{plural(len(learned.of_state(state)), 'split')} {state}" for state in SplitState]
         words = [one for one in words if not one.startswith("0 ")] or ["nothing new"]
         words += [f"not used: {count} {reason}" for reason, count in sorted(answer.refused.items())]
@@ -127,7 +143,7 @@ class SplitsHandler(ReferenceHandler["SplitsAnswer"]):
         it is stored."""
         if asked.outcome is AskOutcome.ANSWERED:
             return
-        of_all = asked.outcome is AskOutcome.REFUSED or _request(reference).is_of_market
+        of_all = asked.outcome is AskOutcome.REFUSED or not _request(reference).is_history
         services.reference_store.remember(_RESTS if of_all else _HISTORY_RESTS, asked)
 
 
@@ -135,6 +151,20 @@ def _tickers(services: Services) -> dict[str, str]:
     """Return the ticker of each stock that is kept, by its symbol."""
     assets = services.config.assets
     return {asset.symbol: asset.polygon_ticker for asset in assets if asset.asset_class.has_splits}
+
+
+def _unasked(services: Services, tickers: Mapping[str, str]) -> list[str]:
+    """Return the tickers whose splits of all times were not asked for. The members of rules wait until the
+    first walk of each rule has found all: they share the calls."""
+    unasked = services.store.unasked_splits(tickers)
+    rules = [rule for rule in services.config.enabled_rules if class_of_type(rule.every).has_splits]
+    if unasked and rules:
+        services.load_walks()
+        walks = [services.walks.get(rule.key) for rule in rules]
+        if not all(walk is not None and walk.knows_members for walk in walks):
+            members = services.config.members_by_symbol
+            unasked = [symbol for symbol in unasked if symbol not in members]
+    return [tickers[symbol] for symbol in unasked]
 
 
 def _rests(asked: Asked | None, now_ms: int) -> bool:
