@@ -61,11 +61,11 @@ def initialise(
     found = planned(connection, mappings, assets, by_month=by_month, is_plain=is_plain)
     refuse(found)
     done = carry_out(connection, found, mappings, by_month=by_month)
-    added = [symbol for symbol in found.missing if symbol in done.rows]
+    added = done.rows.intersection(found.missing)
     return Initialised(
         found,
         done.steps,
-        added,
+        [symbol for symbol in found.missing if symbol in added],
         [asset.symbol for asset in assets if asset.symbol not in added],
         done.partitions,
         derived.keep(connection, sizes, adjusts=_adjusts(assets)),

@@ -23,7 +23,7 @@ class CarriedOut(NamedTuple):
     a table of bars became a hypertable."""
 
     steps: list[str]
-    rows: list[str]
+    rows: set[str]
     partitions: list[str]
     hypertable: bool
 
@@ -56,11 +56,11 @@ def carry_out(
     made = {addition.what for addition in found.additions if addition.part is Part.TABLE}
     divides = by_month or (place(names.bars_1m) in made and partitions.is_divided(connection))
     minutes = partitions.prepare(connection, by_month=divides, of="bars_1m")
-    rows: list[str] = []
+    rows: set[str] = set()
     for addition in found.additions:
         if addition.part is Part.ROW and addition.sql is not None:
             entered = connection.execute(addition.sql.encode(), addition.parameters)
-            rows += [key for (key,) in entered]
+            rows.update(key for (key,) in entered)
     _check_entered(connection, found, rows)
     migrations.save_names(connection, names, mappings)
     return CarriedOut(
@@ -99,7 +99,7 @@ def _check_updates(connection: Connection, found: Plan) -> None:
         connection.execute("ROLLBACK TO SAVEPOINT updated")
 
 
-def _check_entered(connection: Connection, found: Plan, rows: list[str]) -> None:
+def _check_entered(connection: Connection, found: Plan, rows: set[str]) -> None:
     """Raise DatabaseError if a symbol is not there: another transaction cannot have entered it either."""
     doubtful = [symbol for symbol in found.missing if symbol not in rows]
     if not doubtful:

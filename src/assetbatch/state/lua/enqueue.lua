@@ -35,7 +35,7 @@ local function add(id, rank)
   size = size + 1
   local enqueued_us = whole(last_us)
   new_records[#new_records + 1] = id
-  new_records[#new_records + 1] = record_text({ rank = rank, attempts = 0, enqueued_us = enqueued_us, token = '' })
+  new_records[#new_records + 1] = new_record_text(rank, enqueued_us)
   local places = new_places[rank] or {}
   places[#places + 1], places[#places + 2] = enqueued_us, id
   new_places[rank] = places

@@ -11,16 +11,12 @@ local options, token, ids = cmsgpack.unpack(ARGV[1]), ARGV[2], cmsgpack.unpack(A
 local lease_ends, life = whole(clock_ms(options) + options.lease_ms), whole(options.lease_ms)
 local lost, records, renewed = {}, {}, {}
 for i, text in ipairs(redis.call('HMGET', q.items, unpack(ids))) do
-  local r = parse_record(text)
-  if not holds(r, token) then
-    lost[#lost + 1] = ids[i]
+  local id, started = ids[i], started_text(text, token, life)
+  if started then
+    records[2 * i - 1], records[2 * i] = id, started
+    renewed[2 * i - 1], renewed[2 * i] = lease_ends, id
   else
-    if not r.started then
-      r.attempts, r.started = r.attempts + 1, true
-    end
-    r.life = life
-    records[#records + 1], records[#records + 2] = ids[i], record_text(r)
-    renewed[#renewed + 1], renewed[#renewed + 2] = lease_ends, ids[i]
+    lost[#lost + 1] = id
   end
 end
 if #lost == 0 then
