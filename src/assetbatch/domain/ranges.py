@@ -15,6 +15,7 @@ from assetbatch.domain.coverage import ANSWERED, answered, asked_to, newest_page
 from assetbatch.domain.entitlements import Entitlements
 from assetbatch.domain.market_hours import (
     days_span,
+    is_closed_day,
     last_midnight,
     open_ms_between,
     start_of_day,
@@ -146,13 +147,16 @@ def latest_range(
 ) -> tuple[int, int]:
     """Return the range `[start_ms, end_ms)` of the latest bars of an asset.
 
+    With `probe_today` it reaches to now where nobody knows whether the plan shows the running day, unless the
+    exchange is closed all day: then there is nothing to see.
+
     It begins at the New York midnight before the last stored bar, so that the day's open, high and low and
     the provider's corrections of today come along: rows are free, calls are not. It begins earlier if the
     same page can fill older gaps.
     """
     asset_type = asset.asset_type
     end_ms = known.ask_to_ms(asset_type, now_ms)
-    if probe_today and known.today_untested(asset_type, now_ms):
+    if probe_today and known.today_untested(asset_type, now_ms) and not is_closed_day(asset.market, now_ms):
         end_ms = now_ms
     history_ms = max(known.history_from_ms(asset_type, now_ms), stored.listed_from_ms if stored else 0)
     earliest = max(end_ms - PAGE_MS, min(history_ms, end_ms - BAR_MS))
