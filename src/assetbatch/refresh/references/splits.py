@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from assetbatch.domain.asset_classes import Market
+from assetbatch.domain.asset_classes import AssetType, Market
 from assetbatch.domain.formatting import listed, plural
 from assetbatch.domain.market_hours import day_of, sessions
 from assetbatch.domain.models import StoredAsset
@@ -70,6 +70,8 @@ class SplitsHandler(ReferenceHandler["SplitsAnswer"]):
             found.append(request_of_market(today, day_of(answered.at_ms) if answered else None))
         if not _rests(asked.get(_HISTORY_RESTS), now_ms):
             unasked = services.store.unasked_splits(tickers)
+            if services.looks_up_first_members(AssetType.STOCKS):  # its pages come first
+                unasked = [symbol for symbol in unasked if symbol not in services.config.members_by_symbol]
             found += requests_of_history((tickers[symbol] for symbol in unasked), set(tickers.values()))
         return [_reference(request) for request in found]
 
