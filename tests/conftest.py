@@ -27,7 +27,6 @@ from assetbatch.embedded import EmbeddedServers
 from assetbatch.secret import Secret
 from assetbatch.state.connection import RedisClient, connect
 from assetbatch.state.keys import Keys
-from tests.program import give_servers_the_clock
 from tests.schema import migrate
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -90,7 +89,6 @@ def shared_dir() -> Path:
 def embedded_servers() -> Iterator[EmbeddedServers]:
     """The servers of this run, in memory where there is room: a database of a test's own took 200 ms of CPU
     and as long again to wait on a disk, 5 ms in memory."""
-    give_servers_the_clock()
     roomy = MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > MEMORY_NEEDED
     with (
         TemporaryDirectory(prefix="assetbatch-tests-", dir=MEMORY if roomy else None) as folder,

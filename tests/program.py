@@ -31,20 +31,13 @@ from tempfile import TemporaryFile
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PROGRAM = [sys.executable, "-m", "assetbatch"]
-CLOCK = {name: os.environ[name] for name in ("LD_PRELOAD", "CLOCK_AHEAD") if "CLOCK_AHEAD" in os.environ}
-"""What gives a process the time of this one, where the tests run at another time (`.ci/at`)."""
+CLOCK = frozenset({"LD_PRELOAD", "CLOCK_AHEAD"} if "CLOCK_AHEAD" in os.environ else ())
+"""The variables that every process has where the tests run at another time (`.ci/at`)."""
 
-BARE = {"PATH": "/usr/bin:/bin", **CLOCK}
+BARE = {"PATH": "/usr/bin:/bin"}
 """An environment as bare as cron's."""
 
 _REQUEST_BYTES = 1 << 20
-
-
-def give_servers_the_clock() -> None:
-    """Embedded servers that this process starts have its time, not that of the machine."""
-    from assetbatch.embedded import server
-
-    server._PASSED_VARIABLES += tuple(CLOCK)  # type: ignore[assignment]  # as many as it had
 
 
 def start(
@@ -61,9 +54,7 @@ def start(
     does anything in `env` that only the start of a program reads. `within` is a command that starts its
     arguments in another place, such as a namespace of mounts.
     """
-    cold = cold or any(
-        name.startswith(("LD_", "PYTHON", "LC_", "LANG")) for name in env.keys() - CLOCK.keys()
-    )
+    cold = cold or any(name.startswith(("LD_", "PYTHON", "LC_", "LANG")) for name in env.keys() - CLOCK)
     command = [*within, *PROGRAM, *arguments]
     environment = {**BARE, **env}
     with TemporaryFile() as out, TemporaryFile() as err:
@@ -168,7 +159,6 @@ def _nurse(requests: socket.socket) -> None:
     for module in pkgutil.walk_packages(assetbatch.__path__, "assetbatch."):
         if not module.name.endswith("__main__"):
             import_module(module.name)
-    give_servers_the_clock()
     gc.freeze()  # a collection in a fork would copy all of it
     _serve(requests)
     try:

@@ -17,7 +17,7 @@ import msgspec
 
 from assetbatch.config import Config
 from assetbatch.domain import queueing
-from assetbatch.domain.asset_classes import Product
+from assetbatch.domain.asset_classes import AssetType, Product
 from assetbatch.domain.records import Command
 from assetbatch.domain.units import MINUTE_MS
 from assetbatch.errors import ConfigError, DatabaseError
@@ -120,6 +120,16 @@ class Services:
         if not self._has_walks:
             self.walks = self.store.walks([rule.key for rule in self.config.enabled_rules])
             self._has_walks = True
+
+    def looks_up_first_members(self, asset_type: AssetType) -> bool:
+        """Return whether the first walk of a rule for a class is under way."""
+        self.load_walks()
+        from assetbatch.domain.rules import is_first_under_way
+
+        return any(
+            rule.every is asset_type and is_first_under_way(self.walks.get(rule.key), self.now_ms())
+            for rule in self.config.enabled_rules
+        )
 
     @property
     def is_database_login_refused(self) -> bool:

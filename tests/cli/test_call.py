@@ -120,7 +120,7 @@ class TestACommand:
         found = dict(line.split("=", 1) for line in done.stdout.splitlines())
         assert before < float(found.pop("ASSETBATCH_SLOT_DEADLINE")) - 5 < time.time()
         assert len(found.pop("ASSETBATCH_SLOT")) > 30
-        assert set(found) <= {"PATH", "HOME", "POLYGON_API_KEY_FILE", "LC_ALL", "LC_CTYPE"} | CLOCK.keys()
+        assert set(found) <= {"PATH", "HOME", "POLYGON_API_KEY_FILE", "LC_ALL", "LC_CTYPE"} | CLOCK
 
     def test_that_a_signal_has_ended_is_told_as_a_shell_does(self, free: World) -> None:
         assert run(free, "call", "--", "sh", "-c", "kill -USR1 $$").returncode == 128 + signal.SIGUSR1

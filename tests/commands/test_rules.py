@@ -480,6 +480,22 @@ class TestStocks:
             self.start(market)
         assert self.grouped(market) == ["2026-11-24", "2026-11-25", "2026-11-27"]
 
+    def test_waits_for_the_end_of_the_first_walk(self, market: World, clock: SetClock) -> None:
+        """One call brings a day of all of them, so a call a page would be in vain. If a page fails again and
+        again, those that are known have waited long enough."""
+        with market.services() as services:
+            (rule,) = services.config.rules
+            page = [ListedTicker(ticker=name, kind="CS") for name in ("AAPL", "MSFT")]
+            walk = continued(rule, None, services.now_ms())
+            walk = advanced(rule, walk, "MSFT", services.now_ms(), is_last_page=False, is_whole=True)
+            services.store.take_page(rule, page, walk, {}, TableMappings(), ())
+        market.enqueue_secondary()
+        before = queued(market)
+        clock.at_ms += HOUR_MS
+        market.enqueue_secondary()
+        late = set(queued(market)) - set(before)
+        assert late == {"members:stocks:LOW", "reference:splits:1900-01-01:AAPL~MSFT"}
+
     def test_has_the_past_of_a_member_that_came_with_the_same_start(
         self, market: World, clock: SetClock, monkeypatch: pytest.MonkeyPatch
     ) -> None:

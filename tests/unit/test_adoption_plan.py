@@ -326,6 +326,25 @@ def test_the_providers_code_is_known_in_any_spelling(codes: list[str], code: str
     assert provider_code(codes) == code
 
 
+def test_the_statement_to_copy_has_the_currencies_of_pairs_only() -> None:
+    columns = [column(name, not_null=True) for name in ("base_currency", "quote_currency")]
+    found = plan(
+        catalogue(*with_("symbols", *columns)),
+        TableMappings(),
+        [
+            Asset(symbol="GOLD", polygon_ticker="C:XAUUSD", asset_type=AssetType.FOREX),
+            Asset(symbol="AAPL", polygon_ticker="AAPL", asset_type=AssetType.STOCKS),
+            Asset(symbol="SPX", polygon_ticker="I:SPX", asset_type=AssetType.INDICES),
+        ],
+    )
+    for row in (
+        "('GOLD', 'GOLD', 'forex', 'XAU', 'USD')",
+        "('AAPL', 'AAPL', 'stocks', 'AAPL', ...)",
+        "('SPX', 'SPX', 'indices', 'SPX', ...)",
+    ):
+        assert row in said(found)
+
+
 def test_what_an_insert_has_met_is_told_with_the_statement() -> None:
     rows = RowFacts(provider_codes=("polygon",), trials={"symbols": Trial(error="too short")})
     found = planned(catalogue(*ALL, rows=rows))

@@ -76,6 +76,15 @@ def test_a_symbol_that_looks_like_a_group_has_an_id_of_its_own() -> None:
 
 
 class TestItems:
+    def test_wait_for_members_that_are_coming_where_one_call_brings_a_day_of_all(self) -> None:
+        before = {one.symbol: stored(one, None, None) for one in (A, B)}
+        for of, coming, expected in (
+            (FREE, {AssetType.STOCKS}, []),
+            (FREE, {AssetType.CRYPTO}, [(STOCKS.id, Lane.LOW)]),
+            (PAID, {AssetType.STOCKS}, [(STOCKS.id, Lane.LOW)]),
+        ):
+            assert as_items([Work(A)], {"A": A, "B": B}, before, of, NOW, coming) == expected
+
     def test_members_of_a_class_are_one(self) -> None:
         assert items([A, B, C], members=[A, B, C]) == [(STOCKS.id, Lane.LOW)]
 

@@ -25,7 +25,7 @@ from assetbatch.domain.calls import (
 from assetbatch.domain.due import assess, bars_lag, bars_to_queue, expected_next_start
 from assetbatch.domain.entitlements import Entitlements, Restriction
 from assetbatch.domain.history_pages import history_ranges
-from assetbatch.domain.market_hours import new_york_zone, to_ms
+from assetbatch.domain.market_hours import new_york_zone, start_of_day, to_ms
 from assetbatch.domain.models import CoveredInterval, IntervalState, StoredAsset
 from assetbatch.domain.ranges import askable, latest_range, pages_to_ask
 from assetbatch.domain.status import Status
@@ -41,6 +41,8 @@ FREE = Entitlements(end_of_day=True)
 PAID = Entitlements(end_of_day=False)
 EURUSD = Asset(symbol="EURUSD", polygon_ticker="C:EURUSD", asset_type=FOREX)
 BTCUSD = Asset(symbol="BTCUSD", polygon_ticker="X:BTCUSD", asset_type=CRYPTO)
+AAPL = Asset(symbol="AAPL", polygon_ticker="AAPL", asset_type=AssetType.STOCKS)
+NDX = Asset(symbol="NDX", polygon_ticker="I:NDX", asset_type=AssetType.INDICES)
 WEDNESDAY = to_ms(datetime(2026, 11, 18, 15, tzinfo=UTC))
 MIDNIGHT = WEDNESDAY - 10 * HOUR
 """New York's, of that Wednesday."""
@@ -408,6 +410,18 @@ class TestTheLatestRange:
     def test_reaches_to_now_where_it_is_to_find_out_about_today_and_nobody_knows(self) -> None:
         assert latest_range(BTCUSD, None, FREE, WEDNESDAY, probe_today=True)[1] == WEDNESDAY
         assert latest_range(BTCUSD, None, FREE, WEDNESDAY)[1] == MIDNIGHT
+
+    @pytest.mark.parametrize("day", [date(2026, 11, 26), date(2026, 11, 28), date(2027, 3, 26)])
+    def test_asks_for_nothing_of_a_day_on_which_the_exchange_is_closed(self, day: date) -> None:
+        """Nothing can be seen of it, and the free plan refuses a range that reaches into it."""
+        midnight_ms = start_of_day(day)
+        noon_ms = midnight_ms + 12 * HOUR
+        for asset in (AAPL, NDX):
+            assert latest_range(asset, None, FREE, noon_ms, probe_today=True)[1] == midnight_ms
+            assert (
+                latest_range(asset, None, FREE, noon_ms - 3 * DAY, probe_today=True)[1] == noon_ms - 3 * DAY
+            )
+        assert latest_range(BTCUSD, None, FREE, noon_ms, probe_today=True)[1] == noon_ms
 
 
 def assets(count: int, **fields: Any) -> list[Work]:

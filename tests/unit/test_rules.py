@@ -14,6 +14,7 @@ from assetbatch.domain.asset_classes import AssetType
 from assetbatch.domain.assets import Asset, AssetPriority, Rule
 from assetbatch.domain.bar_sizes import BarSize
 from assetbatch.domain.rules import (
+    FIRST_WALK_MS,
     WALK_AGAIN_MS,
     WALK_STALE_MS,
     ListedTicker,
@@ -23,6 +24,7 @@ from assetbatch.domain.rules import (
     continued,
     expected_calls,
     is_due,
+    is_first_under_way,
     may_be,
     may_say_what_is_gone,
     members_of,
@@ -274,6 +276,16 @@ class TestWalk:
     def test_with_a_row_that_could_not_be_read_takes_nothing_away(self) -> None:
         walk = advanced(COINS, continued(COINS, None, NOW), "X:A", NOW, is_last_page=True, is_whole=False)
         assert not may_say_what_is_gone(walk, 100, 100)
+
+    def test_is_a_first_one_under_way_until_it_has_seen_every_page_or_takes_too_long(self) -> None:
+        walk = Walk(rule=COINS.key, started_ms=NOW)
+        assert is_first_under_way(walk, NOW)
+        assert is_first_under_way(walk, NOW + FIRST_WALK_MS - 1)
+        assert not is_first_under_way(walk, NOW + FIRST_WALK_MS)
+        assert not is_first_under_way(walk, NOW - 1)
+        assert not is_first_under_way(structs.replace(walk, finished_ms=NOW), NOW)
+        assert not is_first_under_way(structs.replace(walk, is_first=False), NOW)
+        assert not is_first_under_way(None, NOW)
 
 
 class TestQueries:

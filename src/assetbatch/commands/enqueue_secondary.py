@@ -28,6 +28,7 @@ from assetbatch.commands.result import (
     skipped,
 )
 from assetbatch.deadline import Deadline
+from assetbatch.domain.asset_classes import AssetType
 from assetbatch.domain.assets import Asset
 from assetbatch.domain.due import assess
 from assetbatch.domain.entitlements import Entitlements
@@ -134,7 +135,8 @@ def price_items(
         return [(item.id, Lane.of(item.asset.priority)) for item in due]
     from assetbatch.domain.groups import as_items
 
-    return as_items(due, members, stored, known, services.now_ms())
+    coming = {one for one in AssetType if services.looks_up_first_members(one)}
+    return as_items(due, members, stored, known, services.now_ms(), coming)
 
 
 def is_older(stored: Iterable[StoredAsset], remembered_since_ms: int) -> bool:

@@ -6,7 +6,7 @@ takes some of them would make the same call again for the rest.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import NamedTuple
 
@@ -58,12 +58,14 @@ def as_items(
     stored: Mapping[str, StoredAsset],
     known: Entitlements,
     now_ms: int,
+    coming: Collection[AssetType] = (),
 ) -> list[tuple[str, Lane]]:
     """Return the items of the queue for prices that are due, in their order. The prices of `members` (by
     symbol) that shared calls bring are one item for each group; all others are an item each.
 
     A group is left out once the day of its market has come: the members that were not in it had no trade, and
-    another call would say the same.
+    another call would say the same. It is left out too while more members of its class are `coming`: one call
+    brings the day for all of them.
     """
     items: list[tuple[str, Lane]] = []
     grouped: dict[Group, list[Work]] = {}
@@ -80,6 +82,9 @@ def as_items(
     of_group: dict[Group, list[Asset]] = {}
     waiting = set()
     for group, some in grouped.items():
+        if group.asset_type in coming and _comes_by_day(some[0].asset, known, now_ms):
+            waiting.add(group.id)
+            continue
         if not all(_was_asked_for_its_day(work.asset, stored, known, now_ms) for work in some):
             continue
         if not of_group:
@@ -91,14 +96,18 @@ def as_items(
     return [item for item in items if item[0] not in waiting]
 
 
+def _comes_by_day(asset: Asset, known: Entitlements, now_ms: int) -> bool:
+    key = shared_call(asset, known, now_ms)
+    return key is not None and key[0] is GroupedDayCall
+
+
 def _was_asked_for_its_day(
     asset: Asset, stored: Mapping[str, StoredAsset], known: Entitlements, now_ms: int
 ) -> bool:
     """Return whether a price that comes by the days of a market was asked for since the day that can be seen
     was over."""
-    key = shared_call(asset, known, now_ms)
     asked_ms = stored[asset.symbol].status_at_ms if asset.symbol in stored else None
-    if key is None or key[0] is not GroupedDayCall or asked_ms is None:
+    if asked_ms is None or not _comes_by_day(asset, known, now_ms):
         return False
     day = day_of(_visible_ms(asset, known, now_ms) - 1)
     return asked_ms >= start_of_day(day + timedelta(days=1))

@@ -24,6 +24,10 @@ TICKERS_PER_CALL = 1000
 WALK_AGAIN_MS = 20 * HOUR_MS
 """How long the members of a rule are believed: a walk once a day, whenever it was begun."""
 
+FIRST_WALK_MS = HOUR_MS
+"""Maximum time for which calls for all members wait for the end of the first walk: a page may fail again and
+again."""
+
 WALK_STALE_MS = DAY_MS
 """After this time an unfinished walk begins anew: what it has seen is too old to say what is gone."""
 
@@ -278,6 +282,14 @@ class Walk(msgspec.Struct, frozen=True, kw_only=True):
     def knows_members(self) -> bool:
         """Whether a walk of the rule has seen every page, this one or one before."""
         return self.is_finished or not self.is_first
+
+
+def is_first_under_way(walk: Walk | None, now_ms: int) -> bool:
+    """Return whether more members of a rule will come soon: its first walk has not seen every page yet.
+
+    What one call brings for all members waits for them, but not longer than `FIRST_WALK_MS`.
+    """
+    return walk is not None and not walk.knows_members and 0 <= now_ms - walk.started_ms < FIRST_WALK_MS
 
 
 def is_due(walk: Walk | None, now_ms: int) -> bool:

@@ -49,8 +49,14 @@ def insert_symbols(
         "asset_type": [str(asset.asset_type) for asset in assets],
         "metadata": [{} for _ in assets],
     }
-    pairs = [(asset.polygon_ticker[2:-3], asset.polygon_ticker[-3:]) for asset in assets]
+    pairs = [_sides(asset) for asset in assets]
     return _insert("symbols", recognised, table, values, pairs=pairs, timed="updated_at", tried=tried)
+
+
+def _sides(asset: Asset) -> tuple[str, str | None]:
+    """Return the two currencies of a pair. A stock or an index is no pair: nothing here says its currency."""
+    name = asset.polygon_ticker.removeprefix(asset.asset_class.prefix)
+    return (name[:-3], name[-3:]) if asset.asset_class.quotes else (name, None)
 
 
 def insert_provider(recognised: Recognised, code: str, *, tried: bool = False) -> Insert:
@@ -65,7 +71,7 @@ def _insert(
     table: Table,
     values: Mapping[str, list[object]],
     *,
-    pairs: Sequence[tuple[str, str]] = (),
+    pairs: Sequence[tuple[str, str | None]] = (),
     timed: str = "",
     tried: bool,
 ) -> Insert:
@@ -166,14 +172,15 @@ def _by_hand(
     given: Sequence[_Given],
     lacking: Sequence[str],
     count: int,
-    pairs: Sequence[tuple[str, str]],
+    pairs: Sequence[tuple[str, str | None]],
 ) -> str:
     """Return the statement with the values that are known and `...` for the platform's. `pairs` are the two
     currencies of each row: the names of many columns say that they want one of them."""
 
     def guess(column: str, at: int) -> str:
         side = _SIDE.fullmatch(column)
-        return literal(pairs[at][side[1].lower() == "quote"]) if side and pairs else "..."
+        value = pairs[at][side[1].lower() == "quote"] if side and pairs else None
+        return literal(value) if value else "..."
 
     shown = [one for one in given if one.type != "jsonb" and one.type != "json"]
     columns = [*(one.column for one in shown), *lacking]

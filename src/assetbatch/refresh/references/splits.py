@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from assetbatch.domain.asset_classes import Market, class_of_type
+from assetbatch.domain.asset_classes import AssetType, Market
 from assetbatch.domain.formatting import listed, plural
 from assetbatch.domain.market_hours import day_of, sessions
 from assetbatch.domain.models import StoredAsset
@@ -154,16 +154,11 @@ def _tickers(services: Services) -> dict[str, str]:
 
 
 def _unasked(services: Services, tickers: Mapping[str, str]) -> list[str]:
-    """Return the tickers whose splits of all times were not asked for. The members of rules wait until the
-    first walk of each rule has found all: they share the calls."""
+    """Return the tickers whose splits of all times were not asked for. The members of rules wait for the
+    first walk of their rule: they share the calls, and its pages come first."""
     unasked = services.store.unasked_splits(tickers)
-    rules = [rule for rule in services.config.enabled_rules if class_of_type(rule.every).has_splits]
-    if unasked and rules:
-        services.load_walks()
-        walks = [services.walks.get(rule.key) for rule in rules]
-        if not all(walk is not None and walk.knows_members for walk in walks):
-            members = services.config.members_by_symbol
-            unasked = [symbol for symbol in unasked if symbol not in members]
+    if unasked and services.looks_up_first_members(AssetType.STOCKS):
+        unasked = [symbol for symbol in unasked if symbol not in services.config.members_by_symbol]
     return [tickers[symbol] for symbol in unasked]
 
 
