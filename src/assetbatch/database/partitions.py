@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
-from assetbatch.database.quoting import literal, quoted
+from assetbatch.database.quoting import literal, qualified, quoted
 from assetbatch.database.session import Connection
 from assetbatch.domain.market_hours import from_ms, month_of
 from assetbatch.errors import SchemaRefusedError
@@ -164,7 +164,7 @@ def _statement(connection: Connection, name: str, part: Partition, of: str) -> b
     return connection.statements(
         name,
         of,
-        partition=f"{quoted(bars.schema)}.{quoted(part.name)}",
+        partition=qualified(bars.schema, part.name),
         starts="MINVALUE" if part.start_ms is None else literal(from_ms(part.start_ms).isoformat()),
         ends="MAXVALUE" if part.end_ms is None else literal(from_ms(part.end_ms).isoformat()),
     )

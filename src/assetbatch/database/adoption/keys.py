@@ -14,7 +14,7 @@ from assetbatch.database.adoption.findings import Findings, configured, elsewher
 from assetbatch.database.adoption.recognition import KEYS, is_timeframe
 from assetbatch.database.adoption.vocabulary import DISTINGUISHING, LENGTHS, plain, stem
 from assetbatch.database.names import Table
-from assetbatch.database.quoting import listed, place, quoted
+from assetbatch.database.quoting import listed, place, qualified, quoted
 
 Samples = Mapping[str, tuple[str, ...]]
 """Some values of columns: `bars.timeframe`."""
@@ -164,7 +164,7 @@ class _Choice:
         )
 
     def _refuse_deferrable(self, index: Index) -> None:
-        name = f"{quoted(self._facts.schema)}.{quoted(index.name)}"
+        name = qualified(self._facts.schema, index.name)
         self._findings.refuse(
             f"the unique constraint {name} of {self._place}", "is deferrable", f"make {name} not deferrable"
         )
