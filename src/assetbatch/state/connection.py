@@ -188,11 +188,14 @@ def shortened(options: Mapping[str, Any], seconds: float) -> dict[str, float]:
 
 
 @contextmanager
-def redis_errors() -> Iterator[None]:
-    """Turn the library's exceptions into RedisError, without the URL (it may hold a password)."""
+def redis_errors(script: str = "") -> Iterator[None]:
+    """Turn the library's exceptions into RedisError, without the URL (it may hold a password).
+
+    `script` is the name of the script that runs, if one does: the server does not say it.
+    """
     try:
         yield
     except redis.exceptions.RedisError as error:
         from assetbatch.state.failures import translated  # it imports this module; loaded by `connect`
 
-        raise translated(error) from None
+        raise translated(error, script) from None

@@ -12,7 +12,7 @@ import msgspec
 
 from assetbatch.domain.formatting import iso
 from assetbatch.domain.models import Price, StoredAsset
-from assetbatch.state.connection import RedisClient, redis_errors
+from assetbatch.state.connection import RedisClient
 from assetbatch.state.scripts import Script, packed
 
 EVENTS_AT_ONCE = 500
@@ -71,8 +71,7 @@ class Events:
             for price in prices[at : at + EVENTS_AT_ONCE]:
                 events += [price.symbol, message(price), str(price.as_of_ms)]
             options = {"channels": CHANNELS, "stream_maxlen": self._stream_maxlen, "events": events}
-            with redis_errors():
-                self._publish([self._published, self._stream], options=options)
+            self._publish([self._published, self._stream], options=options)
 
     def publish_missed(self, stored: Iterable[StoredAsset]) -> list[Price]:
         """Publish the stored prices whose moment was never published, and return them; raise RedisError.
@@ -84,8 +83,7 @@ class Events:
         for at in range(0, len(priced), MOMENTS_AT_ONCE):
             some = priced[at : at + MOMENTS_AT_ONCE]
             moments = [part for asset in some for part in (asset.symbol, asset.as_of_ms)]
-            with redis_errors():
-                places = self._unpublished([self._published], packed(moments))
+            places = self._unpublished([self._published], packed(moments))
             missed += [_price(some[place - 1]) for place in places]
         if missed:
             self.publish(missed)

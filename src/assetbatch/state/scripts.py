@@ -9,13 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from importlib import resources
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
-import redis
 
-if TYPE_CHECKING:
-    from assetbatch.state.connection import RedisClient
+from assetbatch.state.connection import RedisClient, redis_errors
 
 packed = msgspec.msgpack.encode
 """Return a value as a script unpacks it (`cmsgpack.unpack`)."""
@@ -43,14 +41,11 @@ class Script:
     ) -> Any:
         """Run the script with the options, if there are any, before the other arguments.
 
-        Raise what the library raises, with the name of the script.
+        Raise RedisError.
         """
         head = [] if options is None else [packed(options)]
-        try:
+        with redis_errors(self._name):
             return self._registered(keys=keys, args=[*head, *args])
-        except redis.exceptions.ResponseError as error:
-            error.script_name = self._name  # type: ignore[attr-defined]  # the server does not say it
-            raise
 
 
 class ScriptLine(NamedTuple):
