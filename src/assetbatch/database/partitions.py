@@ -95,7 +95,7 @@ def _months(start_ms: int, end_ms: int, of: str) -> Iterator[Partition]:
 def prepare(connection: Connection, *, by_month: bool, of: str = "bars") -> Prepared:
     """Add the partitions that a table is missing now, in the open transaction.
 
-    A table that is not partitioned by assetbatch gets none, unless `by_month` says that it shall. Raises
+    A table that is not partitioned by assetbatch gets none, unless `by_month` says that it shall. Raise
     SchemaRefusedError where that cannot be without rewriting or dropping something, psycopg.Error for
     everything else.
     """
@@ -121,7 +121,7 @@ def prepare(connection: Connection, *, by_month: bool, of: str = "bars") -> Prep
 
 
 def is_divided(connection: Connection) -> bool:
-    """Return whether the table of bars of five minutes is divided by months, or is a hypertable. Raises
+    """Return whether the table of bars of five minutes is divided by months, or is a hypertable. Raise
     psycopg.Error."""
     ((_, _, _, timescaledb),) = connection.execute(connection.statements("partitions.load_state")).fetchall()
     if timescaledb is not None:
@@ -130,7 +130,7 @@ def is_divided(connection: Connection) -> bool:
 
 
 def partitions(connection: Connection, of: str = "bars") -> tuple[Partition, ...]:
-    """Return the partitions of a table of bars, ascending; none of a table that has none. Raises
+    """Return the partitions of a table of bars, ascending; none of a table that has none. Raise
     psycopg.Error."""
     return tuple(Partition(*row) for row in connection.execute(connection.statements("partitions.load", of)))
 

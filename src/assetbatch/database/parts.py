@@ -1,10 +1,10 @@
 """Save a batch of which PostgreSQL has refused a value in parts, so that it costs only its own symbol.
 
-The symbols are halved until each part is stored or is a single symbol: one bad symbol of `n` costs about `2
-log2 n` transactions. The bars of a single symbol are halved in the same way, within a budget, and then its
-price is tried. What was rejected is recorded with its reason. A symbol of which another transaction holds a
-row is left for the end, and recorded as such where that takes too long. Days that came along are saved last,
-by themselves: what is wrong with one costs only that.
+It halves the symbols until each part is stored or is a single symbol: one bad symbol of `n` costs about `2
+log2 n` transactions. It halves the bars of a single symbol in the same way, within a budget, and then tries
+its price. It records what was rejected, with the reason. A symbol of which another transaction holds a row
+comes at the end, and is recorded as held if the lock lasts too long. Days of bars that came along come last
+and apart, so that a bad one costs only itself.
 """
 
 from __future__ import annotations

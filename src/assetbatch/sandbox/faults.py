@@ -57,7 +57,7 @@ FAULTS: dict[str, tuple[str, str]] = {
     "null-results": ("", "null where the results belong"),
     "ticker-errors": ("NOT_FOUND", "each ticker of a /v3/snapshot is an error of this name"),
     "other-ticker": ("X:DOGEUSD", "the answer for a ticker is one for this ticker"),
-    "off-grid": ("", "a bar besides that starts off the grid, by more than half of its length"),
+    "off-grid": ("", "one more bar, which starts off the grid by more than half of its length"),
     "nanoseconds": ("", "every second bar's start in nanoseconds"),
     "hole": ("2026-11-01", "no bars of this UTC day"),
     "crossed": ("", "bid and ask exchanged, and a percent apart"),

@@ -62,7 +62,7 @@ class SandboxServer:
     - `since_ms`: a full hour before which nothing was traded.
     - `replay`: a folder of recorded bars to serve instead of made-up prices, without stocks. `replay_weeks`
       moves them by so many weeks (None: as near to the present as a plan with yesterday's data can see them).
-    - `latency`: seconds an response takes, from a least to a most.
+    - `latency`: the least and the most seconds that a response takes.
     - `faults`: faults for all requests, in the form of `parse_fault`; `order` orders single ones.
     - `state_file`: keeps the rate limit's log of calls, so that successive processes share one limit.
     - `retry_after`: whether a 429 names the seconds to wait.

@@ -115,7 +115,7 @@ def session_of(
 
 
 def _session_of_stock(instrument: Instrument, seen: Seen, status: str) -> dict[str, Any]:
-    """Return what the session of a stock has besides: volume, and changes by the part of the day."""
+    """Return what only the session of a stock has: volume, and changes by the part of the day."""
     before = seen.before[4] if seen.before else 0
     regular = seen.day[4] - before if seen.day and before else 0
     early = late = late_base = 0
