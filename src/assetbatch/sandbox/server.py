@@ -16,7 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Condition, Event, Lock, Thread
 from types import TracebackType
-from typing import Any, Self, TextIO
+from typing import Any, Self
 from urllib.parse import parse_qsl, urlsplit
 
 from assetbatch.sandbox import endpoints
@@ -382,17 +382,17 @@ def _gzipped(pieces: Iterator[bytes]) -> Iterator[bytes]:
     yield packer.flush()
 
 
-def serve_forever(server: SandboxServer, out: TextIO = sys.stdout) -> int:
+def serve_forever(server: SandboxServer) -> int:
     """Serve in the foreground until SIGTERM or SIGINT, from the main thread; return the exit code 0.
 
-    The first line on `out` is the base URL, written when it can be called.
+    The first line on stdout is the base URL, written when it can be called.
     """
     ended = Event()
     before = {one: signal.signal(one, lambda *_: ended.set()) for one in (signal.SIGTERM, signal.SIGINT)}
     try:
         with server:
-            out.write(f"{server.base_url}\n")
-            out.flush()
+            sys.stdout.write(f"{server.base_url}\n")
+            sys.stdout.flush()
             ended.wait()
     finally:
         for one, handler in before.items():
