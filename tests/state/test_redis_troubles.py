@@ -54,7 +54,7 @@ SCRIPTS = sorted(
 )
 
 
-def make_queue(client: RedisClient, clock: FakeClock | None = None, max_size: int = 3) -> Queue:
+def make_queue(client: RedisClient, clock: Clock = server_clock, max_size: int = 3) -> Queue:
     return Queue(
         client,
         Keys("{troubles}"),
@@ -118,9 +118,9 @@ class TestARedisThatIsKilledAndComesBackWithItsData:
     ) -> None:
         server = own_server(*self.OPTIONS)
         window = make_window(server.client(), clock)
-        settled = window.ask(CallKind.PRIORITY)
-        assert isinstance(settled, Grant)
-        window.complete(settled)
+        completed = window.ask(CallKind.PRIORITY)
+        assert isinstance(completed, Grant)
+        window.complete(completed)
         window.ask(CallKind.PRIORITY)  # its process dies with the server
         server.kill()
         server.start()

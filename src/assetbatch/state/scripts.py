@@ -6,10 +6,10 @@ and counts follow. `--@include FILE` takes in the text of a helper file.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from importlib import resources
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
@@ -17,6 +17,15 @@ from assetbatch.state.connection import RedisClient, redis_errors
 
 packed = msgspec.msgpack.encode
 """Return a value as a script unpacks it (`cmsgpack.unpack`)."""
+
+
+T = TypeVar("T")
+
+
+def in_parts(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    """Yield the items in parts of at most `size`: a script holds up the server while it runs."""
+    for at in range(0, len(items), size):
+        yield items[at : at + size]
 
 
 class Script:
