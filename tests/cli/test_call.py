@@ -19,17 +19,11 @@ import pytest
 from assetbatch.domain.queueing import CallKind
 from assetbatch.state.window import Grant
 from tests.program import BARE, CLOCK
-from tests.world import KEY, RealClock, SetClock, World
+from tests.world import KEY, World
 
 from .test_commands import run
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells of orphaned processes")
-
-
-@pytest.fixture
-def clock() -> SetClock:
-    """Processes take the real time, so the simulated provider does too."""
-    return RealClock()
 
 
 def used(world: World) -> int:

@@ -20,16 +20,10 @@ from assetbatch.cli.app import LazyGroup
 from tests import program
 from tests.commands.conftest import MakeWorld
 from tests.program import BARE
-from tests.world import KEY, RealClock, SetClock, World
+from tests.world import KEY, World
 
 RUN_COMMANDS = ["run-priority", "run-queue", "enqueue-secondary"]
 MARK = "m4rk3d"
-
-
-@pytest.fixture
-def clock() -> SetClock:
-    """Processes take the real time, so the simulated provider does too."""
-    return RealClock()
 
 
 def every_command() -> list[str]:

@@ -15,16 +15,10 @@ from tests import program
 from tests.commands.conftest import MakeWorld
 from tests.documented import shows
 from tests.program import BARE, PROGRAM
-from tests.world import KEY, RealClock, SetClock, World
+from tests.world import KEY, World
 
 SPOOL = Path("/var/spool/cron/crontabs")
 OURS = "# mine  \nMAILTO=me@example.org\n\n0 4 * * * /usr/bin/backup % x\n"
-
-
-@pytest.fixture
-def clock() -> SetClock:
-    """Processes take the real time, so the simulated provider does too."""
-    return RealClock()
 
 
 def own_spool() -> list[str] | str:

@@ -14,15 +14,9 @@ from assetbatch.domain.queueing import Lane
 from tests.cli.test_commands import run
 from tests.cli.test_holes_and_letters import bury
 from tests.program import BARE
-from tests.world import RealClock, SetClock, World
+from tests.world import World
 
 PAGE = "history:BTCUSD:2026-01-01:2026-02-03"
-
-
-@pytest.fixture
-def clock() -> SetClock:
-    """Processes take the real time, so the simulated provider does too."""
-    return RealClock()
 
 
 def on_a_terminal(world: World, *arguments: str) -> str:

@@ -21,19 +21,13 @@ from assetbatch.state.process_id import new_id
 from assetbatch.state.window import Grant
 from tests.commands.conftest import MakeWorld
 from tests.own_redis import OwnServer, own_server
-from tests.world import KEY, RealClock, SetClock, World
+from tests.world import KEY, World
 
 from .test_commands import MARK, run
 
 __all__ = ["own_server"]
 
 NOWHERE = "redis://127.0.0.1:1/0"
-
-
-@pytest.fixture
-def clock() -> SetClock:
-    """Processes take the real time, so the simulated provider does too."""
-    return RealClock()
 
 
 def examined(world: World, *arguments: str, **env: str) -> tuple[int, dict[str, Any]]:

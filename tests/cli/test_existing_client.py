@@ -14,9 +14,9 @@ from assetbatch.sandbox import windows_over_limit
 from tests.conftest import REPOSITORY
 from tests.world import KEY, World
 
-from .test_serve import Served, clock, served
+from .test_serve import Served, served
 
-__all__ = ["clock", "served"]
+__all__ = ["served"]
 
 TICKERS = ["X:BTCUSD", "C:EURUSD", "C:XAUUSD"]
 

@@ -13,18 +13,12 @@ import pytest
 
 from tests.cli.test_commands import run
 from tests.program import BARE
-from tests.world import KEY, RealClock, SetClock, World
+from tests.world import KEY, World
 
 BARS = (
     b"INSERT INTO market_data.ohlcv_5m SELECT s.id, t, 1, 2, 1, 2, 4, 1, 3 FROM trading.symbols s"
     b" CROSS JOIN generate_series('2024-11-30 00:00+00'::timestamptz, '2024-12-01 23:55+00', '5 min') AS t"
 )
-
-
-@pytest.fixture
-def clock() -> SetClock:
-    """Processes take the real time, so the simulated provider does too."""
-    return RealClock()
 
 
 @pytest.fixture

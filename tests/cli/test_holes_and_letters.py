@@ -17,13 +17,7 @@ from assetbatch.state.queue import Lease
 from tests.cli.test_commands import run
 from tests.commands.conftest import MakeWorld
 from tests.program import BARE
-from tests.world import KEY, RealClock, SetClock, World
-
-
-@pytest.fixture
-def clock() -> SetClock:
-    """Processes take the real time, so the simulated provider does too."""
-    return RealClock()
+from tests.world import KEY, World
 
 
 def days_ago(days: int) -> str:

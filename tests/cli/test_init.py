@@ -9,7 +9,7 @@ import pytest
 
 from tests.commands.conftest import MakeWorld
 from tests.documented import shows
-from tests.world import RealClock, SetClock, World
+from tests.world import World
 
 from .test_commands import run
 
@@ -17,12 +17,6 @@ BARS = (
     "CREATE SCHEMA market_data; CREATE TABLE market_data.ohlcv_5m (ticker_id bigint, bar_time timestamptz,"
     " open float8, high float8, low float8, close float8, volume float8, vwap float8, n int8{})"
 )
-
-
-@pytest.fixture
-def clock() -> SetClock:
-    """Processes take the real time, so the simulated provider does too."""
-    return RealClock()
 
 
 @pytest.fixture

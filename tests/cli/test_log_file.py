@@ -19,15 +19,9 @@ import pytest
 from assetbatch.cli.log_file import LogFile
 from tests.conftest import REPOSITORY
 from tests.failures.start import PROGRAM, environment, start
-from tests.world import RealClock, SetClock, World
+from tests.world import World
 
 DATED = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\S*\+00:00 [A-Z]+ [a-z-]+( [a-z]+)?: "
-
-
-@pytest.fixture
-def clock() -> SetClock:
-    """Processes take the real time, so the simulated provider does too."""
-    return RealClock()
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ import pytest
 from assetbatch.config.notify_urls import NotifyUrl, NotifyUrls
 from assetbatch.monitoring.courier import reason
 from assetbatch.monitoring.notify import DELIVERY_SECONDS, Letter, deliver
-from tests.world import RealClock, SetClock, World
+from tests.world import World
 
 from .test_commands import run
 from .test_startup import LOADED
@@ -28,12 +28,6 @@ pytest.importorskip("apprise", reason="apprise is not installed")
 
 TOKEN = "tk-s3cr3t9"
 DOWN = {"REDIS_URL": "redis://127.0.0.1:1/0"}
-
-
-@pytest.fixture
-def clock() -> SetClock:
-    """Processes take the real time, so the simulated provider does too."""
-    return RealClock()
 
 
 class Post(NamedTuple):

@@ -16,17 +16,11 @@ import pytest
 from assetbatch.monitoring import pings
 from assetbatch.monitoring.pings import END_SECONDS, Moment, Ping, report_of
 from assetbatch.secret import Secret
-from tests.world import RealClock, SetClock, World
+from tests.world import World
 
 from .test_commands import run
 
 RUN_ID = "6f1c3a52-0000-4000-8000-000000000001"
-
-
-@pytest.fixture
-def clock() -> SetClock:
-    """Processes take the real time, so the simulated provider does too."""
-    return RealClock()
 
 
 class Report(NamedTuple):

@@ -16,16 +16,10 @@ from assetbatch.domain.queueing import Failure, Lane
 from assetbatch.state.queue import Lease
 from tests.cli.test_commands import run
 from tests.cli.test_dead import on_a_terminal
-from tests.world import RealClock, SetClock, World
+from tests.world import World
 
 SRC = Path(assetbatch.__file__).parent.parent
 PAGE = "history:BTCUSD:2026-01-01:2026-02-03"
-
-
-@pytest.fixture
-def clock() -> SetClock:
-    """Processes take the real time, so the simulated provider does too."""
-    return RealClock()
 
 
 @pytest.fixture

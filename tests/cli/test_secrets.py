@@ -19,7 +19,7 @@ from assetbatch.config.needs import NEEDED_BY
 from assetbatch.doctor.secrets import readable_secrets
 from tests import program
 from tests.failures.start import is_root, start
-from tests.world import KEY, RealClock, SetClock, World
+from tests.world import KEY, World
 
 ASSET = "priority_assets: [{symbol: XAUUSD}]\n"
 BROAD = next((one.gr_gid for one in getgrall() if one.gr_name in ("users", "nogroup", "staff")), 0)
@@ -37,12 +37,6 @@ SAID = {
     "redis": "no Redis is configured",
     "database": "no database is configured",
 }
-
-
-@pytest.fixture
-def clock() -> SetClock:
-    """Processes take the real time, so the simulated provider does too."""
-    return RealClock()
 
 
 def run(folder: Path, text: str, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:

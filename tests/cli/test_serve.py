@@ -30,17 +30,11 @@ from assetbatch.domain.units import DAY_MS
 from assetbatch.state.window import WindowState
 from tests.own_redis import OwnServer, own_server
 from tests.program import BARE
-from tests.world import KEY, RealClock, SetClock, World
+from tests.world import KEY, World
 
 from .test_commands import MARK, run
 
 __all__ = ["own_server"]
-
-
-@pytest.fixture
-def clock() -> SetClock:
-    """Processes take the real time, so the simulated provider does too."""
-    return RealClock()
 
 
 class Served:

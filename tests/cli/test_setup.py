@@ -18,7 +18,7 @@ from assetbatch.secret import Secret
 from tests import program
 from tests.commands.conftest import MakeWorld
 from tests.documented import shows
-from tests.world import RealClock, SetClock, World
+from tests.world import World
 
 from .terminal import Terminal
 
@@ -26,12 +26,6 @@ KEY = "made-up-key-of-setup"
 ONLY_KEY = "the-only-key-it-takes"
 PASSWORD = "made-up-password"
 NOWHERE = "postgresql://me@127.0.0.1:1/x"
-
-
-@pytest.fixture
-def clock() -> SetClock:
-    """Processes take the real time, so the simulated provider does too."""
-    return RealClock()
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from tests.failures.start import environment
-from tests.world import RealClock, SetClock, World
+from tests.world import World
 
 LOADED = """
 import json, sys
@@ -47,12 +47,6 @@ PLANNING = (
     "assetbatch.refresh.interpretation",
     "zoneinfo",
 )
-
-
-@pytest.fixture
-def clock() -> SetClock:
-    """Processes take the real time, so the simulated provider does too."""
-    return RealClock()
 
 
 def loaded(world: World, *arguments: str) -> set[str]:

@@ -6,20 +6,13 @@ import json
 import socket
 from pathlib import Path
 
-import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.world import RealClock, SetClock, World
+from tests.world import World
 
 from .test_commands import run
 
 NOWHERE = "redis://127.0.0.1:1/0"
-
-
-@pytest.fixture
-def clock() -> SetClock:
-    """Processes take the real time, so the simulated provider does too."""
-    return RealClock()
 
 
 class TestCheck:

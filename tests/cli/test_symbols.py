@@ -15,7 +15,7 @@ from assetbatch.domain.work import Work
 from assetbatch.state.connection import RedisClient
 from assetbatch.state.queue import Lease
 from tests.commands.conftest import MakeWorld
-from tests.world import Listener, RealClock, SetClock, World, first_day
+from tests.world import Listener, World, first_day
 
 from .test_commands import run
 
@@ -40,12 +40,6 @@ SPELT = {
     "1'; DROP TABLE x; --": "C:XAGUSD",
 }
 """Symbols, and the ticker where none follows."""
-
-
-@pytest.fixture
-def clock() -> SetClock:
-    """Processes take the real time, so the simulated provider does too."""
-    return RealClock()
 
 
 @pytest.fixture(params=["basic", "starter"])

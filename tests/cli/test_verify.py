@@ -11,15 +11,9 @@ import pytest
 
 from tests.cli.test_commands import run
 from tests.cli.test_holes_and_letters import days_ago
-from tests.world import RealClock, SetClock, World
+from tests.world import World
 
 pytestmark = pytest.mark.usefixtures("years_of_bars")
-
-
-@pytest.fixture
-def clock() -> SetClock:
-    """Processes take the real time, so the simulated provider does too."""
-    return RealClock()
 
 
 @pytest.fixture

@@ -18,18 +18,12 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.program import BARE
-from tests.world import KEY, RealClock, SetClock, World
+from tests.world import KEY, World
 
 from .test_commands import run
 
 ALTERNATE, BACK = "\x1b[?1049h", "\x1b[?1049l"
 SHOW_CURSOR = "\x1b[?25h"
-
-
-@pytest.fixture
-def clock() -> SetClock:
-    """Processes take the real time, so the simulated provider does too."""
-    return RealClock()
 
 
 class Terminal:

@@ -14,17 +14,12 @@ import psycopg
 import pytest
 
 from tests.conftest import REPOSITORY
-from tests.world import KEY, RealClock, SetClock, World
+from tests.world import KEY, World
 
 from .start import is_root, start
 
 STARTS = 6
 """Rounds of the crontab; a day has 288 of run-priority."""
-
-
-@pytest.fixture
-def clock() -> SetClock:
-    return RealClock()
 
 
 def crontab() -> tuple[dict[str, str], list[str]]:

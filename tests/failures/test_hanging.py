@@ -20,18 +20,13 @@ import pytest
 from tests.commands.conftest import MakeWorld
 from tests.database.proxy import Proxy
 from tests.own_redis import OwnServer
-from tests.world import RealClock, SetClock, World
+from tests.world import World
 
 from .start import environment, start
 from .test_stopping import Running, wait_for_call
 
 CHECK_SECONDS = 8.0
 SLOW = "drip-headers=0.01"  # about two seconds a call
-
-
-@pytest.fixture
-def clock() -> SetClock:
-    return RealClock()
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ from typing import Protocol
 import pytest
 
 from assetbatch.domain.queueing import CallKind, CallLimit, Denied
+from assetbatch.state.clock import Clock, server_clock
 from assetbatch.state.connection import RedisClient
 from assetbatch.state.keys import Keys
 from assetbatch.state.window import Grant, Window, WindowSettings
@@ -36,7 +37,7 @@ class MakeWindow(Protocol):
 
 
 def window_of(
-    client: RedisClient, keys: Keys, clock: FakeClock | None = None, limit: int = 5, window_ms: int = 60_000
+    client: RedisClient, keys: Keys, clock: Clock = server_clock, limit: int = 5, window_ms: int = 60_000
 ) -> Window:
     settings = WindowSettings(keys, "abc", CallLimit(limit, window_ms), CALL_SECONDS)
     return Window(client, settings, clock_ms=clock)

@@ -125,7 +125,7 @@ def make_window(
 
 
 class TestASlotOfTheWindow:
-    def test_that_a_dead_process_has_not_settled_counts_from_its_last_possible_arrival(
+    def test_that_a_dead_process_has_not_completed_counts_from_its_last_possible_arrival(
         self, make_window: Make, clock: FakeClock, dead_id: str
     ) -> None:
         window = make_window(1)
@@ -146,16 +146,18 @@ class TestASlotOfTheWindow:
         clock.now_ms += ARRIVAL_MS + WINDOW_MS - 1
         assert isinstance(window.ask(CallKind.PRIORITY, "next"), Denied)
 
-    def test_that_was_settled_keeps_its_date(self, make_window: Make, clock: FakeClock, dead_id: str) -> None:
+    def test_that_was_completed_keeps_its_date(
+        self, make_window: Make, clock: FakeClock, dead_id: str
+    ) -> None:
         window = make_window(1)
         grant = window.ask(CallKind.PRIORITY, dead_id)
         assert isinstance(grant, Grant)
         window.complete(grant)
-        settled_ms = clock.now_ms + 1
+        completed_ms = clock.now_ms + 1
         clock.advance(2)
         answer = window.ask(CallKind.PRIORITY, "next")
         assert isinstance(answer, Denied)
-        assert answer.retry_at_ms == settled_ms + WINDOW_MS
+        assert answer.retry_at_ms == completed_ms + WINDOW_MS
 
     def test_that_a_living_process_holds_is_held_for_as_long_as_its_call_may_take(
         self, make_window: Make, clock: FakeClock, living_id: str
@@ -201,9 +203,9 @@ class TestATurn:
         assert isinstance(grant, Grant)
         window.complete(grant)
         clock.advance(1)
-        refused = its_own.ask(CallKind.QUEUE, dead_id)
-        assert isinstance(refused, Denied)
-        clock.now_ms = refused.retry_at_ms
+        denied = its_own.ask(CallKind.QUEUE, dead_id)
+        assert isinstance(denied, Denied)
+        clock.now_ms = denied.retry_at_ms
         assert isinstance(window.ask(CallKind.QUEUE, "next"), Grant)
 
 

@@ -23,7 +23,7 @@ CRITICAL, HIGH, MEDIUM, LOW, BARS, HISTORY = Lane
 LEASE_SECONDS = 60.0
 
 
-def make_queue(client: RedisClient, keys: Keys, clock: FakeClock | None, max_size: int = 1000) -> Queue:
+def make_queue(client: RedisClient, keys: Keys, clock: FakeClock, max_size: int = 1000) -> Queue:
     return Queue(
         client, keys, max_size=max_size, retry_max_attempts=3, retry_delay_seconds=60, clock_ms=clock
     )

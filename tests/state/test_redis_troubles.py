@@ -23,6 +23,7 @@ from assetbatch.domain.records import Command
 from assetbatch.errors import RedisError
 from assetbatch.secret import Secret
 from assetbatch.state import failures, scripts
+from assetbatch.state.clock import Clock, server_clock
 from assetbatch.state.connection import RedisClient, Waiting, connect, redis_errors
 from assetbatch.state.dead_processes import DeadProcesses
 from assetbatch.state.entitlement_store import EntitlementStore
@@ -53,7 +54,7 @@ SCRIPTS = sorted(
 )
 
 
-def make_queue(client: RedisClient, clock: FakeClock | None = None, max_size: int = 3) -> Queue:
+def make_queue(client: RedisClient, clock: Clock = server_clock, max_size: int = 3) -> Queue:
     return Queue(
         client,
         Keys("{troubles}"),
@@ -64,7 +65,7 @@ def make_queue(client: RedisClient, clock: FakeClock | None = None, max_size: in
     )
 
 
-def make_window(client: RedisClient, clock: FakeClock | None = None) -> Window:
+def make_window(client: RedisClient, clock: Clock = server_clock) -> Window:
     return Window(
         client, WindowSettings(Keys("{troubles}"), "abc", CallLimit(5, 60_000), 10.0), clock_ms=clock
     )
@@ -117,9 +118,9 @@ class TestARedisThatIsKilledAndComesBackWithItsData:
     ) -> None:
         server = own_server(*self.OPTIONS)
         window = make_window(server.client(), clock)
-        settled = window.ask(CallKind.PRIORITY)
-        assert isinstance(settled, Grant)
-        window.complete(settled)
+        completed = window.ask(CallKind.PRIORITY)
+        assert isinstance(completed, Grant)
+        window.complete(completed)
         window.ask(CallKind.PRIORITY)  # its process dies with the server
         server.kill()
         server.start()
@@ -150,7 +151,7 @@ class TestAScriptThatFails:
             monkeypatch.setattr(
                 module, "script_lines", lambda asked: broken if asked == name else whole(asked)
             )
-        with pytest.raises(RedisError) as caught, redis_errors():
+        with pytest.raises(RedisError) as caught:
             Script(own_server().client(), name)([])
         assert caught.value.message == f"a script fails in redis, {file}:{lines[at].number}: broken"
         shows(caught.value.message, "a script fails in redis, …lua:…: …")

@@ -221,7 +221,7 @@ class TestACallThatWasNotMade:
         ours.cancel(grants[0])
         assert ours.state().remaining == 1
 
-    def test_cannot_be_said_of_one_that_was_settled(self, ours: Window, clock: FakeClock) -> None:
+    def test_cannot_be_said_of_one_that_was_completed(self, ours: Window, clock: FakeClock) -> None:
         grant = ours.ask(CallKind.QUEUE)
         assert isinstance(grant, Grant)
         ours.complete(grant)
@@ -259,7 +259,7 @@ class TestPriorityNeverWaitsForTheQueue:
             window.reserve(at_ms, count, INTERVAL_MS)
         out: list[tuple[int, Grant]] = []
 
-        def settle_until(moment_ms: int) -> None:
+        def complete_until(moment_ms: int) -> None:
             """End calls when they end, however rarely the queue asks: none takes longer than its slot."""
             while out and out[0][0] <= moment_ms:
                 ended_ms, grant = out.pop(0)
@@ -272,9 +272,9 @@ class TestPriorityNeverWaitsForTheQueue:
             for event in events:  # a cycle may come late, within its grace
                 starts.remove(event)
                 at_ms, window, count = event
-                settle_until(at_ms)
+                complete_until(at_ms)
                 use(window, CallKind.PRIORITY, count)
-            settle_until(now_ms)
+            complete_until(now_ms)
             for window in (ours, theirs):
                 answer = window.ask(CallKind.QUEUE, f"{window.keys[0]}{now_ms}")
                 if isinstance(answer, Grant):

@@ -22,24 +22,24 @@ from assetbatch.state.window import ARRIVAL_SECONDS, Grant, Window, WindowSettin
 from .conftest import CALL_SECONDS, FakeClock, MakeWindow, granted, use, window_of
 
 
-def refused(answer: Grant | Denied) -> Denied:
+def denied(answer: Grant | Denied) -> Denied:
     assert isinstance(answer, Denied)
     return answer
 
 
 class TestTheLimit:
-    def test_the_sixth_call_is_refused_until_the_first_has_left_the_window(
+    def test_the_sixth_call_is_denied_until_the_first_has_left_the_window(
         self, window: Window, clock: FakeClock
     ) -> None:
         use(window)
-        first_settled_ms = clock.now_ms + 1
+        first_completed_ms = clock.now_ms + 1
         clock.advance(10)
         for _ in range(4):
             use(window)
-        answer = refused(window.ask(CallKind.PRIORITY, "sixth"))
-        assert (answer.retry_at_ms, answer.reason) == (first_settled_ms + 60_000, "window")
+        answer = denied(window.ask(CallKind.PRIORITY, "sixth"))
+        assert (answer.retry_at_ms, answer.reason) == (first_completed_ms + 60_000, "window")
         clock.now_ms = answer.retry_at_ms - 1
-        refused(window.ask(CallKind.PRIORITY, "sixth"))
+        denied(window.ask(CallKind.PRIORITY, "sixth"))
         clock.now_ms = answer.retry_at_ms
         granted(window.ask(CallKind.PRIORITY, "sixth"))
 
@@ -51,12 +51,12 @@ class TestTheLimit:
         for _ in range(5):
             use(window)
         clock.now_ms = 1_800_000_060_000
-        refused(window.ask(CallKind.PRIORITY))
+        denied(window.ask(CallKind.PRIORITY))
 
     def test_a_call_that_failed_counts_like_any_other(self, window: Window) -> None:
         for _ in range(5):
-            use(window)  # settled is all the window knows: it never hears of success
-        refused(window.ask(CallKind.PRIORITY))
+            use(window)  # completed is all the window knows: it never hears of success
+        denied(window.ask(CallKind.PRIORITY))
 
     def test_a_call_that_was_certainly_not_sent_gives_its_slot_back(self, window: Window) -> None:
         grants = [granted(window.ask(CallKind.PRIORITY)) for _ in range(5)]
@@ -91,25 +91,25 @@ class TestTheLimit:
         for _ in range(100):
             use(window)
         clock.advance(0.1)
-        answer = refused(window.ask(CallKind.PRIORITY))
+        answer = denied(window.ask(CallKind.PRIORITY))
         assert answer.retry_at_ms - clock.now_ms == 901
 
 
 class TestDatingAhead:
-    def test_an_unsettled_call_holds_its_slot_for_the_longest_it_may_take_and_a_window(
+    def test_a_call_that_was_not_completed_holds_its_slot_for_the_longest_it_may_take_and_a_window(
         self, make_window: MakeWindow, clock: FakeClock
     ) -> None:
         window = make_window(limit=1)
         granted(window.ask(CallKind.PRIORITY))  # and its process dies
         clock.now_ms += window.max_in_flight_ms + 60_000 - 1
-        refused(window.ask(CallKind.PRIORITY, "next"))
+        denied(window.ask(CallKind.PRIORITY, "next"))
         clock.now_ms += 1
         granted(window.ask(CallKind.PRIORITY, "next"))
 
     def test_the_hold_covers_the_call_and_the_age_a_grant_may_reach(self, window: Window) -> None:
         assert window.max_in_flight_ms > CALL_SECONDS * 1000 + 2000
 
-    def test_a_late_settlement_dates_the_call_to_the_later_moment(
+    def test_a_late_completion_dates_the_call_to_the_later_moment(
         self, make_window: MakeWindow, clock: FakeClock
     ) -> None:
         window = make_window(limit=1)
@@ -117,7 +117,7 @@ class TestDatingAhead:
         clock.advance(300)  # the machine slept in between
         window.complete(grant)
         clock.advance(1)
-        answer = refused(window.ask(CallKind.PRIORITY))
+        answer = denied(window.ask(CallKind.PRIORITY))
         assert answer.retry_at_ms == clock.now_ms - 1000 + 1 + 60_000
 
     @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -126,7 +126,7 @@ class TestDatingAhead:
             st.tuples(
                 st.sampled_from([0, 1, 400, 2_000, 9_999, 10_000, 11_000]),  # pause before asking
                 st.sampled_from([0, 1, 500, 1_999, 3_000]),  # latency until the arrival
-                st.booleans(),  # killed before it could settle
+                st.booleans(),  # killed before it could complete it
             ),
             max_size=25,
         )
@@ -166,7 +166,7 @@ class TestTheReservation:
         window.reserve(start_ms, 3, self.INTERVAL_MS)
         use(window, CallKind.QUEUE)
         use(window, CallKind.QUEUE)
-        assert refused(window.ask(CallKind.QUEUE)).reason == "reserved"
+        assert denied(window.ask(CallKind.QUEUE)).reason == "reserved"
         clock.now_ms = start_ms
         for _ in range(3):
             use(window, CallKind.PRIORITY)
@@ -201,14 +201,14 @@ class TestTheReservation:
         window.reserve(start_ms, 5, self.INTERVAL_MS)
         for missed in range(4):
             clock.now_ms = start_ms + missed * self.INTERVAL_MS
-            assert refused(window.ask(CallKind.QUEUE)).reason == "reserved"
+            assert denied(window.ask(CallKind.QUEUE)).reason == "reserved"
         clock.now_ms = start_ms + 4 * self.INTERVAL_MS
         granted(window.ask(CallKind.QUEUE))
 
     def test_a_late_cycle_finds_its_slots_for_a_minute_only(self, window: Window, clock: FakeClock) -> None:
         window.reserve(clock.now_ms, 5, self.INTERVAL_MS)
         clock.advance(59.9)
-        refused(window.ask(CallKind.QUEUE))
+        denied(window.ask(CallKind.QUEUE))
         clock.advance(0.2)
         granted(window.ask(CallKind.QUEUE))
 
@@ -219,16 +219,18 @@ class TestTheReservation:
 
 
 class TestWaiting:
-    def test_who_was_refused_first_is_served_first(self, make_window: MakeWindow, clock: FakeClock) -> None:
+    def test_the_call_that_was_denied_first_is_served_first(
+        self, make_window: MakeWindow, clock: FakeClock
+    ) -> None:
         window = make_window(limit=1)
         use(window)
         clock.advance(1)
-        first = refused(window.ask(CallKind.QUEUE, "first"))
+        first = denied(window.ask(CallKind.QUEUE, "first"))
         clock.advance(1)
-        second = refused(window.ask(CallKind.QUEUE, "second"))
+        second = denied(window.ask(CallKind.QUEUE, "second"))
         clock.now_ms = first.retry_at_ms
-        refused(window.ask(CallKind.QUEUE, "second"))
-        refused(window.ask(CallKind.QUEUE, "newcomer"))
+        denied(window.ask(CallKind.QUEUE, "second"))
+        denied(window.ask(CallKind.QUEUE, "newcomer"))
         granted(window.ask(CallKind.QUEUE, "first"))
         assert second.retry_at_ms == first.retry_at_ms + 60_000
 
@@ -238,7 +240,7 @@ class TestWaiting:
         for _ in range(5):
             use(window)
             clock.advance(1)
-        moments = [refused(window.ask(CallKind.QUEUE, f"waiter-{n}")).retry_at_ms for n in range(12)]
+        moments = [denied(window.ask(CallKind.QUEUE, f"waiter-{n}")).retry_at_ms for n in range(12)]
         assert [b - a for a, b in itertools.pairwise(moments)] == [1000, 1000, 1000, 1000, 56_000] * 2 + [
             1000
         ]
@@ -250,29 +252,31 @@ class TestWaiting:
         window = make_window(limit=1)
         use(window)
         clock.advance(1)
-        retry_at_ms = refused(window.ask(CallKind.QUEUE, "queue")).retry_at_ms
+        retry_at_ms = denied(window.ask(CallKind.QUEUE, "queue")).retry_at_ms
         clock.advance(1)
-        assert refused(window.ask(CallKind.PRIORITY, "priority")).retry_at_ms == retry_at_ms
+        assert denied(window.ask(CallKind.PRIORITY, "priority")).retry_at_ms == retry_at_ms
         clock.now_ms = retry_at_ms
-        refused(window.ask(CallKind.QUEUE, "queue"))
+        denied(window.ask(CallKind.QUEUE, "queue"))
         granted(window.ask(CallKind.PRIORITY, "priority"))
 
-    def test_a_waiter_that_died_loses_its_turn_two_seconds_after_its_moment(
+    def test_a_waiter_that_died_loses_its_ticket_two_seconds_after_its_moment(
         self, make_window: MakeWindow, clock: FakeClock
     ) -> None:
         window = make_window(limit=1)
         use(window)
         clock.advance(1)
-        clock.now_ms = refused(window.ask(CallKind.QUEUE, "dies")).retry_at_ms
-        refused(window.ask(CallKind.QUEUE, "lives"))
+        clock.now_ms = denied(window.ask(CallKind.QUEUE, "dies")).retry_at_ms
+        denied(window.ask(CallKind.QUEUE, "lives"))
         clock.advance(2)
         granted(window.ask(CallKind.QUEUE, "lives"))
 
-    def test_a_waiter_that_leaves_makes_way_at_once(self, make_window: MakeWindow, clock: FakeClock) -> None:
+    def test_a_waiter_that_abandons_its_wait_makes_way_at_once(
+        self, make_window: MakeWindow, clock: FakeClock
+    ) -> None:
         window = make_window(limit=1)
         use(window)
         clock.advance(1)
-        clock.now_ms = refused(window.ask(CallKind.QUEUE, "leaves")).retry_at_ms
+        clock.now_ms = denied(window.ask(CallKind.QUEUE, "leaves")).retry_at_ms
         window.abandon_wait("leaves")
         granted(window.ask(CallKind.QUEUE, "lives"))
 
@@ -282,7 +286,7 @@ class TestWaiting:
         window = make_window(limit=1)
         use(window)
         clock.advance(1)
-        clock.now_ms = refused(window.ask(CallKind.QUEUE, "served")).retry_at_ms
+        clock.now_ms = denied(window.ask(CallKind.QUEUE, "served")).retry_at_ms
         granted(window.ask(CallKind.QUEUE, "served"))
         assert not redis_client.exists(*window.keys[3:5])
 
@@ -305,7 +309,7 @@ class TestSeveralHosts:
     ) -> None:
         window = self.make(redis_client, keys, clock, "one")
         use(window, CallKind.QUEUE)
-        answer = refused(window.ask(CallKind.QUEUE, "next"))
+        answer = denied(window.ask(CallKind.QUEUE, "next"))
         assert (answer.retry_at_ms, answer.reason) == (clock.now_ms + self.SPACING_MS, "spaced")
         use(window, CallKind.PRIORITY)
 
@@ -317,7 +321,7 @@ class TestSeveralHosts:
         granted_ms = clock.now_ms
         clock.advance(5)
         window.complete(grant)
-        assert refused(window.ask(CallKind.QUEUE)).retry_at_ms == granted_ms + self.SPACING_MS
+        assert denied(window.ask(CallKind.QUEUE)).retry_at_ms == granted_ms + self.SPACING_MS
 
     def test_nobody_is_kept_apart_from_a_call_that_was_never_sent(
         self, redis_client: RedisClient, keys: Keys, clock: FakeClock
@@ -334,10 +338,10 @@ class TestSeveralHosts:
         two = self.make(redis_client, keys, clock, "two-")
         one.complete(granted(one.ask(CallKind.QUEUE, new_id("one-"))))
         again, first = new_id("one-"), new_id("two-")
-        refused(one.ask(CallKind.QUEUE, again))
+        denied(one.ask(CallKind.QUEUE, again))
         clock.advance(1)  # it comes later, and is served before
-        clock.now_ms = refused(two.ask(CallKind.QUEUE, first)).retry_at_ms
-        assert refused(one.ask(CallKind.QUEUE, again)).reason == "spaced"
+        clock.now_ms = denied(two.ask(CallKind.QUEUE, first)).retry_at_ms
+        assert denied(one.ask(CallKind.QUEUE, again)).reason == "spaced"
         granted(two.ask(CallKind.QUEUE, first))
 
     def test_a_host_lets_others_go_before_for_a_spacing_for_each_of_its_calls(
@@ -347,11 +351,11 @@ class TestSeveralHosts:
         two = self.make(redis_client, keys, clock, "two-")
         one.complete(granted(one.ask(CallKind.QUEUE, new_id("one-"))))
         again, late = new_id("one-"), new_id("two-")
-        refused(one.ask(CallKind.QUEUE, again))
+        denied(one.ask(CallKind.QUEUE, again))
         granted_ms = clock.now_ms
         for after_ms, ahead in ((self.SPACING_MS - 1, 0), (self.SPACING_MS + 1, 1)):
             clock.now_ms = granted_ms + after_ms
-            told = refused(two.ask(CallKind.QUEUE, late))
+            told = denied(two.ask(CallKind.QUEUE, late))
             assert (told.retry_at_ms, told.reason) == (granted_ms + self.SPACING_MS * (1 + ahead), "spaced")
             two.abandon_wait(late)
         granted(one.ask(CallKind.QUEUE, again))
@@ -414,10 +418,10 @@ class TestALostLog:
         self, redis_client: RedisClient, keys: Keys, clock: FakeClock
     ) -> None:
         window = self.make(redis_client, keys, clock, Calls(ever=True))
-        answer = refused(window.ask(CallKind.PRIORITY, "first"))
+        answer = denied(window.ask(CallKind.PRIORITY, "first"))
         assert (answer.retry_at_ms, answer.reason) == (clock.now_ms + self.SILENCE_MS, "lost")
         clock.now_ms = answer.retry_at_ms - 1
-        refused(window.ask(CallKind.PRIORITY, "first"))
+        denied(window.ask(CallKind.PRIORITY, "first"))
         clock.now_ms = answer.retry_at_ms
         granted(window.ask(CallKind.PRIORITY, "first"))
 
@@ -425,7 +429,7 @@ class TestALostLog:
         self, redis_client: RedisClient, keys: Keys, clock: FakeClock
     ) -> None:
         window = self.make(redis_client, keys, clock, Calls(ever=True), view=1.0)
-        answer = refused(window.ask(CallKind.PRIORITY))
+        answer = denied(window.ask(CallKind.PRIORITY))
         assert answer.retry_at_ms == clock.now_ms + self.SILENCE_MS + 1000
 
     def test_an_emptied_server_is_silent_although_it_is_the_same(
@@ -434,7 +438,7 @@ class TestALostLog:
         window = self.make(redis_client, keys, clock, Calls(ever=False))
         use(window)
         redis_client.delete(*window.keys)
-        assert refused(window.ask(CallKind.PRIORITY)).reason == "lost"
+        assert denied(window.ask(CallKind.PRIORITY)).reason == "lost"
 
     def test_entries_that_an_old_snapshot_brings_back_are_not_taken_for_the_whole_log(
         self, redis_client: RedisClient, keys: Keys, clock: FakeClock
@@ -443,7 +447,7 @@ class TestALostLog:
         use(window)
         use(window)
         restarted = self.make(redis_client, keys, clock, Calls(ever=True), "after")
-        assert refused(restarted.ask(CallKind.PRIORITY)).reason == "lost"
+        assert denied(restarted.ask(CallKind.PRIORITY)).reason == "lost"
 
     def test_the_server_that_wrote_the_log_is_trusted_without_asking_the_database(
         self, redis_client: RedisClient, keys: Keys, clock: FakeClock
@@ -474,7 +478,7 @@ class TestALostLog:
         state = window.state()
         assert (state.used, state.pause, state.pause_begun) == (1, "lost", False)
         assert state.next_slot_for(clock.now_ms + 50_000) == clock.now_ms + 50_000 + self.SILENCE_MS
-        refused(window.ask(CallKind.QUEUE))
+        denied(window.ask(CallKind.QUEUE))
         state = window.state()
         assert (state.used, state.pause, state.pause_begun) == (1, "lost", True)
         assert state.next_slot_for(clock.now_ms + 50_000) == clock.now_ms + self.SILENCE_MS
@@ -484,10 +488,10 @@ class TestALostLog:
     ) -> None:
         one = self.make(redis_client, keys, clock, Calls(ever=True))
         other = self.make(redis_client, keys, clock, Calls(ever=True))
-        first = refused(one.ask(CallKind.PRIORITY, "one"))
+        first = denied(one.ask(CallKind.PRIORITY, "one"))
         clock.advance(10)
         other.recover()  # it had seen the loss at the same time, but comes late
-        assert refused(other.ask(CallKind.PRIORITY, "other")).retry_at_ms == first.retry_at_ms
+        assert denied(other.ask(CallKind.PRIORITY, "other")).retry_at_ms == first.retry_at_ms
 
     def test_a_log_of_another_installation_makes_a_new_one_wait_too(
         self, redis_client: RedisClient, keys: Keys, clock: FakeClock
@@ -495,7 +499,7 @@ class TestALostLog:
         """They share the key and its window; the new one's database knows nothing of the other's calls."""
         use(self.make(redis_client, keys, clock, Calls(ever=False), "before"))
         new = self.make(redis_client, keys, clock, Calls(ever=False), "after")
-        assert refused(new.ask(CallKind.PRIORITY)).reason == "lost"
+        assert denied(new.ask(CallKind.PRIORITY)).reason == "lost"
 
     def test_a_longer_block_by_the_provider_is_not_cut_short(
         self, redis_client: RedisClient, keys: Keys, clock: FakeClock
@@ -505,7 +509,7 @@ class TestALostLog:
         until_ms = window.block(600)
         redis_client.delete(window.keys[5])
         window.recover()
-        assert refused(window.ask(CallKind.PRIORITY)).retry_at_ms == until_ms
+        assert denied(window.ask(CallKind.PRIORITY)).retry_at_ms == until_ms
 
 
 class TestTooManyCalls:
@@ -513,7 +517,7 @@ class TestTooManyCalls:
         self, window: Window, clock: FakeClock
     ) -> None:
         until_ms = window.block(7.5)
-        answer = refused(window.ask(CallKind.PRIORITY))
+        answer = denied(window.ask(CallKind.PRIORITY))
         assert (answer.retry_at_ms, answer.reason) == (until_ms, "blocked")
         assert until_ms == clock.now_ms + 7500
         clock.now_ms = until_ms
@@ -543,11 +547,11 @@ class TestTheServersClock:
     ) -> None:
         window = make_window(limit=1)
         use(window)
-        settled_ms = clock.now_ms + 1
+        completed_ms = clock.now_ms + 1
         clock.advance(-10)
-        clock.now_ms = refused(window.ask(CallKind.PRIORITY, "next")).retry_at_ms
-        answer = refused(window.ask(CallKind.PRIORITY, "next"))
-        assert answer.retry_at_ms == settled_ms + 60_000
+        clock.now_ms = denied(window.ask(CallKind.PRIORITY, "next")).retry_at_ms
+        answer = denied(window.ask(CallKind.PRIORITY, "next"))
+        assert answer.retry_at_ms == completed_ms + 60_000
         clock.now_ms = answer.retry_at_ms
         granted(window.ask(CallKind.PRIORITY, "next"))
 
@@ -583,7 +587,7 @@ class TestTheServersClock:
         stepped_ms = clock.now_ms
         for second in range(59):
             clock.now_ms = stepped_ms + second * 1000
-            answer = refused(window.ask(CallKind.PRIORITY, "next"))
+            answer = denied(window.ask(CallKind.PRIORITY, "next"))
             assert (answer.retry_at_ms, answer.reason) == (stepped_ms + 60_000, "blocked")
         clock.now_ms = stepped_ms + 60_000
         granted(window.ask(CallKind.PRIORITY, "next"))
@@ -599,7 +603,7 @@ class TestTheServersClock:
             for _ in range(5):
                 use(window)
         for number in range(5):  # processes of other hosts
-            refused(window.ask(CallKind.PRIORITY, f"dead {number}"))
+            denied(window.ask(CallKind.PRIORITY, f"dead {number}"))
         clock.advance(-3600)
         stepped_ms = clock.now_ms
         while isinstance(answer := window.ask(CallKind.QUEUE, "next"), Denied):

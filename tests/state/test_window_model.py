@@ -162,7 +162,7 @@ class WindowMachine(RuleBasedStateMachine):
             self.arrivals.append(self.clock.now_ms)
 
     @rule(name=st.sampled_from(CALLERS))
-    def settle(self, name: str) -> None:
+    def complete(self, name: str) -> None:
         caller = self.callers.get(name)
         if caller and caller.grant:
             self.arrive(name)
@@ -236,12 +236,12 @@ def test_the_window_is_what_the_model_says(redis_client: RedisClient) -> None:
     run_state_machine_as_test(machine, settings=examples(1.5))
 
 
-@pytest.mark.parametrize("sabotage", ["settle-at-once", "local-count"])
+@pytest.mark.parametrize("sabotage", ["complete-at-once", "local-count"])
 def test_the_machine_would_see_a_window_that_leaks(
     redis_client: RedisClient, monkeypatch: pytest.MonkeyPatch, sabotage: str
 ) -> None:
     """An entry dated to the grant instead of ahead; a count of each process's own."""
-    if sabotage == "settle-at-once":
+    if sabotage == "complete-at-once":
         ask = Window.ask
 
         def leak(window: Window, kind: CallKind, call_id: str | None = None) -> Grant | Denied:

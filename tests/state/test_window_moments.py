@@ -20,7 +20,7 @@ GRACE_MS = 60_000
 HOLD_MS = 13_000
 
 
-def refused(answer: Grant | Denied) -> tuple[int, str]:
+def denied(answer: Grant | Denied) -> tuple[int, str]:
     """The moment to come back at, and the reason."""
     assert isinstance(answer, Denied)
     return answer.retry_at_ms, answer.reason
@@ -31,7 +31,7 @@ class TestWhoIsRefusedForTheReservation:
         start_ms = clock.now_ms + 30_000
         window.reserve(start_ms, 4, INTERVAL_MS)
         use(window, CallKind.QUEUE)
-        assert refused(window.ask(CallKind.QUEUE, "late")) == (start_ms + 1000, "reserved")
+        assert denied(window.ask(CallKind.QUEUE, "late")) == (start_ms + 1000, "reserved")
 
     def test_leaves_the_last_slot_to_a_cycle_that_needs_a_single_one(
         self, window: Window, clock: FakeClock
@@ -39,9 +39,9 @@ class TestWhoIsRefusedForTheReservation:
         start_ms = clock.now_ms + 30_000
         window.reserve(start_ms, 1, INTERVAL_MS)
         use(window, CallKind.QUEUE, 4)
-        assert refused(window.ask(CallKind.QUEUE, "late")) == (start_ms + 1000, "reserved")
+        assert denied(window.ask(CallKind.QUEUE, "late")) == (start_ms + 1000, "reserved")
         clock.now_ms = start_ms
-        assert refused(window.ask(CallKind.QUEUE, "late")) == (start_ms + 2000, "reserved")
+        assert denied(window.ask(CallKind.QUEUE, "late")) == (start_ms + 2000, "reserved")
         use(window, CallKind.PRIORITY)
 
     def test_keeps_its_turn_for_two_seconds_after_the_latest_moment_that_is_told(
@@ -50,14 +50,14 @@ class TestWhoIsRefusedForTheReservation:
         start_ms = clock.now_ms + WINDOW_MS + HOLD_MS - 1
         window.reserve(start_ms, 5, INTERVAL_MS)
         for waiter in ("first", "second"):  # who comes later looks for turns that the clock has left behind
-            assert refused(window.ask(CallKind.QUEUE, waiter)) == (start_ms + 1000, "reserved")
+            assert denied(window.ask(CallKind.QUEUE, waiter)) == (start_ms + 1000, "reserved")
         turns = dict(redis_client.zrange(window.keys[4], 0, -1, withscores=True))
         assert set(turns.values()) == {start_ms + 3000}
 
     def test_comes_back_in_two_seconds_while_the_cycle_runs(self, window: Window, clock: FakeClock) -> None:
         window.reserve(clock.now_ms, 5, INTERVAL_MS)
         for _ in range(3):
-            assert refused(window.ask(CallKind.QUEUE, "waits")) == (clock.now_ms + 2000, "reserved")
+            assert denied(window.ask(CallKind.QUEUE, "waits")) == (clock.now_ms + 2000, "reserved")
             clock.advance(2)
 
     def test_never_comes_back_at_a_moment_that_is_over(self, window: Window, clock: FakeClock) -> None:
@@ -84,7 +84,7 @@ class TestTheReservationHolds:
         window.reserve(start_ms, 5, INTERVAL_MS)
         window.cancel(granted(window.ask(CallKind.QUEUE)))
         clock.now_ms += 1
-        refused(window.ask(CallKind.QUEUE))
+        denied(window.ask(CallKind.QUEUE))
 
     def test_against_calls_that_will_still_count_then_and_no_others(
         self, window: Window, clock: FakeClock
@@ -93,7 +93,7 @@ class TestTheReservationHolds:
         leaves_ms = clock.now_ms + 1 + WINDOW_MS
         clock.advance(30)
         window.reserve(leaves_ms - 1, 4, INTERVAL_MS)
-        refused(window.ask(CallKind.QUEUE, "one"))
+        denied(window.ask(CallKind.QUEUE, "one"))
         window.abandon_wait("one")
         window.reserve(leaves_ms, 4, INTERVAL_MS)
         granted(window.ask(CallKind.QUEUE, "one"))
@@ -103,7 +103,7 @@ class TestTheReservationHolds:
         for start_ms in (clock.now_ms, clock.now_ms + 30_000):
             window.reserve(start_ms, slots, INTERVAL_MS)
             grants = [granted(window.ask(CallKind.QUEUE)) for _ in range(left)]
-            refused(window.ask(CallKind.QUEUE, "more"))
+            denied(window.ask(CallKind.QUEUE, "more"))
             window.abandon_wait("more")
             for grant in grants:
                 window.cancel(grant)
@@ -114,9 +114,9 @@ class TestTheReservationHolds:
     ) -> None:
         window.reserve(clock.now_ms + start_in_ms, 3, INTERVAL_MS)
         use(window, CallKind.QUEUE, 2)
-        refused(window.ask(CallKind.QUEUE, "first"))
+        denied(window.ask(CallKind.QUEUE, "first"))
         window.reserve(clock.now_ms + start_in_ms, 2, INTERVAL_MS)
-        refused(window.ask(CallKind.QUEUE, "second"))  # the one slot that is left is the first's
+        denied(window.ask(CallKind.QUEUE, "second"))  # the one slot that is left is the first's
         granted(window.ask(CallKind.QUEUE, "first"))
 
     @pytest.mark.parametrize(
@@ -183,11 +183,11 @@ class TestWhoWaits:
         self, window: Window, clock: FakeClock
     ) -> None:
         until_ms = window.block(10)
-        told = [refused(window.ask(CallKind.QUEUE, f"{n:02}")) for n in range(12)]
+        told = [denied(window.ask(CallKind.QUEUE, f"{n:02}")) for n in range(12)]
         rounds = [0] * 5 + [1] * 5 + [2] * 2
         assert told == [(until_ms + n * WINDOW_MS, "blocked") for n in rounds]
         clock.now_ms = until_ms  # all slots are free, and others go before
-        assert refused(window.ask(CallKind.QUEUE, "new")) == (until_ms + 2 * WINDOW_MS, "window")
+        assert denied(window.ask(CallKind.QUEUE, "new")) == (until_ms + 2 * WINDOW_MS, "window")
 
     def test_for_two_blocks_that_end_together_waits_for_the_longer_one_after_a_step_back(
         self, window: Window, clock: FakeClock
@@ -196,39 +196,39 @@ class TestWhoWaits:
         clock.advance(5)
         assert window.block(5) == until_ms
         clock.advance(-100)
-        assert refused(window.ask(CallKind.QUEUE, "waits")) == (clock.now_ms + 10_000, "blocked")
+        assert denied(window.ask(CallKind.QUEUE, "waits")) == (clock.now_ms + 10_000, "blocked")
 
-    def test_for_a_call_that_may_be_settled_at_any_moment_waits_a_window_from_now(
+    def test_for_a_call_that_may_be_completed_at_any_moment_waits_a_window_from_now(
         self, make_window: MakeWindow, clock: FakeClock
     ) -> None:
         window = make_window(limit=1)
         granted(window.ask(CallKind.PRIORITY))
         clock.advance(1)
-        assert refused(window.ask(CallKind.PRIORITY, "one")) == (clock.now_ms + WINDOW_MS, "window")
-        assert refused(window.ask(CallKind.PRIORITY, "two")) == (clock.now_ms + 2 * WINDOW_MS, "window")
+        assert denied(window.ask(CallKind.PRIORITY, "one")) == (clock.now_ms + WINDOW_MS, "window")
+        assert denied(window.ask(CallKind.PRIORITY, "two")) == (clock.now_ms + 2 * WINDOW_MS, "window")
 
     def test_waits_a_millisecond_at_least(self, make_window: MakeWindow, clock: FakeClock) -> None:
         window = make_window(limit=1)
         use(window)
         clock.now_ms += WINDOW_MS  # the entry is dated a millisecond ahead
-        assert refused(window.ask(CallKind.PRIORITY)) == (clock.now_ms + 1, "window")
+        assert denied(window.ask(CallKind.PRIORITY)) == (clock.now_ms + 1, "window")
 
     def test_in_one_millisecond_with_another_comes_after_it(self, make_window: MakeWindow) -> None:
         window = make_window(limit=1)
         use(window)
         names = ["zebra", "yak", "ape"]
-        told = [refused(window.ask(CallKind.QUEUE, name))[0] for name in names]
+        told = [denied(window.ask(CallKind.QUEUE, name))[0] for name in names]
         assert [later - earlier for earlier, later in itertools.pairwise(told)] == [WINDOW_MS, WINDOW_MS]
-        assert [refused(window.ask(CallKind.QUEUE, name))[0] for name in names] == told
+        assert [denied(window.ask(CallKind.QUEUE, name))[0] for name in names] == told
 
     def test_keeps_its_turn_for_two_seconds_after_its_moment(
         self, make_window: MakeWindow, clock: FakeClock
     ) -> None:
         window = make_window(limit=1)
         use(window)
-        moment_ms, _ = refused(window.ask(CallKind.QUEUE, "late"))
+        moment_ms, _ = denied(window.ask(CallKind.QUEUE, "late"))
         clock.now_ms = moment_ms + 1999
-        refused(window.ask(CallKind.QUEUE, "other"))
+        denied(window.ask(CallKind.QUEUE, "other"))
         clock.now_ms = moment_ms + 2000
         granted(window.ask(CallKind.QUEUE, "other"))
 
@@ -237,7 +237,7 @@ class TestWhoWaits:
     ) -> None:
         window = make_window(limit=1)
         use(window)
-        refused(window.ask(CallKind.QUEUE, "leaves"))
+        denied(window.ask(CallKind.QUEUE, "leaves"))
         assert redis_client.exists(*window.keys[3:5]) == 2
         window.abandon_wait("leaves")
         assert redis_client.exists(*window.keys[3:5]) == 0
@@ -248,11 +248,11 @@ class TestWhoWaits:
         window = make_window(limit=1)
         use(window)
         clock.advance(1)
-        first, _ = refused(window.ask(CallKind.QUEUE, "queue"))
+        first, _ = denied(window.ask(CallKind.QUEUE, "queue"))
         clock.advance(1)
-        assert refused(window.ask(CallKind.PRIORITY, "priority"))[0] == first
-        assert refused(window.ask(CallKind.PRIORITY, "second"))[0] == first + WINDOW_MS
-        assert refused(window.ask(CallKind.QUEUE, "queue"))[0] == first + 2 * WINDOW_MS
+        assert denied(window.ask(CallKind.PRIORITY, "priority"))[0] == first
+        assert denied(window.ask(CallKind.PRIORITY, "second"))[0] == first + WINDOW_MS
+        assert denied(window.ask(CallKind.QUEUE, "queue"))[0] == first + 2 * WINDOW_MS
 
 
 class TestTheState:
@@ -283,14 +283,14 @@ class TestTheState:
         self, make_window: MakeWindow, clock: FakeClock
     ) -> None:
         wide, narrow = (make_window(limit) for limit in (5, 2))
-        settled = []
+        completed = []
         for _ in range(4):
             use(wide)
-            settled.append(clock.now_ms + 1)
+            completed.append(clock.now_ms + 1)
             clock.advance(1)
         state = narrow.state()
-        assert (state.used, state.remaining, state.next_slot_ms) == (4, 0, settled[2] + WINDOW_MS)
-        assert refused(narrow.ask(CallKind.PRIORITY)) == (settled[2] + WINDOW_MS, "window")
+        assert (state.used, state.remaining, state.next_slot_ms) == (4, 0, completed[2] + WINDOW_MS)
+        assert denied(narrow.ask(CallKind.PRIORITY)) == (completed[2] + WINDOW_MS, "window")
 
     def test_of_a_window_without_a_reservation_has_none(self, window: Window) -> None:
         state = window.state()
@@ -306,7 +306,7 @@ class TestWhatIsLeftBehind:
 
     def test_the_waiters_are_kept_for_a_day(self, window: Window, redis_client: RedisClient) -> None:
         use(window, times=5)
-        refused(window.ask(CallKind.QUEUE))
+        denied(window.ask(CallKind.QUEUE))
         for key in window.keys[3:5]:
             assert lives_for(redis_client, key, DAY_MS)
 

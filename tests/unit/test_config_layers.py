@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from assetbatch.config import TIERS, Config, built_in_config, load, override
+from assetbatch.config import TIERS, Config, built_in_config, load
 from assetbatch.config.display import effective
 from assetbatch.domain.asset_classes import Product
 from assetbatch.domain.bar_sizes import BarSize
@@ -265,15 +265,12 @@ class TestPrecedence:
         assert config.queue.max_size == 2
         assert config.require_api_key().reveal() == "made-up-key-123"
 
-    def test_command_line_then_environment_then_dotenv_then_file_then_default(self, cwd: Path) -> None:
+    def test_environment_then_dotenv_then_file_then_default(self, cwd: Path) -> None:
         text, dotenv = "queue: {max_size: 3}", "QUEUE_MAX_SIZE=2"
         assert read(cwd).queue.max_size == 1000
         assert read(cwd, text).queue.max_size == 3
         assert read(cwd, text, dotenv).queue.max_size == 2
         assert read(cwd, text, dotenv, QUEUE_MAX_SIZE="1").queue.max_size == 1
-        config = load(None, {"QUEUE_MAX_SIZE": "1"}, cwd=cwd, overrides={"queue.max_size": (9, "--max-size")})
-        assert config.queue.max_size == 9
-        assert config.origins["queue.max_size"] == "--max-size"
 
     def test_every_value_knows_its_origin(self, cwd: Path) -> None:
         config = read(
@@ -381,18 +378,6 @@ class TestPrecedence:
     def test_words_for_true(self, cwd: Path, word: str) -> None:
         text = "batch: {priority_assets_enabled: false}"
         assert read(cwd, text, PRIORITY_ASSETS_ENABLED=word).batch.priority_assets_enabled
-
-    def test_settings_can_be_replaced_later_with_their_origin(self, cwd: Path) -> None:
-        before = read(cwd)
-        after = override(before, {"provider.base_url": ("http://127.0.0.1:8080", "--sandbox")})
-        assert after.provider.base_url == "http://127.0.0.1:8080"
-        assert after.origins["provider.base_url"] == "--sandbox"
-        assert before.provider.base_url == "https://api.massive.com"
-
-    def test_an_option_out_of_range_is_told_by_its_name(self, cwd: Path) -> None:
-        with pytest.raises(ConfigError) as caught:
-            override(read(cwd), {"batch.max_cycle_seconds": (0, "--max-seconds")})
-        assert str(caught.value) == "--max-seconds: found 0, expected a whole number from 5 to 3600"
 
 
 class TestLimit:

@@ -1,9 +1,9 @@
-"""Settings from the command line, the environment, `.env` and config.yml, each with its origin.
+"""Settings from the environment, `.env` and config.yml, each with its origin.
 
 `load` reads them, `Config` holds them, and `display.effective` lists them for people.
 """
 
-from assetbatch.config.loading import SANDBOX_KEY, built_in_config, load, override
+from assetbatch.config.loading import SANDBOX_KEY, built_in_config, load
 from assetbatch.config.notify_urls import NotifyUrls
 from assetbatch.config.ping_urls import PingUrls
 from assetbatch.config.settings import TIERS, Config, Tier
@@ -20,5 +20,4 @@ __all__ = [
     "Tier",
     "built_in_config",
     "load",
-    "override",
 ]

@@ -1,4 +1,4 @@
-"""Finds config.yml, lays the environment and the command line over it, and reports all problems at once."""
+"""Finds config.yml, lays the environment over it, and reports all problems at once."""
 
 from __future__ import annotations
 
@@ -49,14 +49,12 @@ def load(
     *,
     cwd: Path,
     sandbox: bool = False,
-    overrides: Mapping[str, tuple[object, str]] | None = None,
     unwritten: Unwritten | None = None,
 ) -> Config:
-    """Return the configuration from the command line, the environment, `.env`, config.yml and the defaults.
+    """Return the configuration from the environment, `.env`, config.yml and the defaults.
 
     The first of these that has a value wins. `path` is the value of `--config`, `env` the environment,
-    `cwd` the current folder. `overrides` are the settings of the command line, such as
-    `{"batch.max_cycle_seconds": (30, "--max-seconds")}`. Raise ConfigError with one line for each problem.
+    `cwd` the current folder. Raise ConfigError with one line for each problem.
 
     With `unwritten` no file is read, neither config.yml nor `.env`, but for those that hold secrets.
 
@@ -86,22 +84,9 @@ def load(
         config = _with_passwords(config, environment, wrong)
         config = _with_secrets(config, environment)
     wrong += [f"{origin}: {text}" for origin, text in environment.problems]
-    config = _apply(config, _given(overrides or {}), wrong)
     config = _fit_alert_to_queue(config, wrong)
     _refuse(wrong, config)
     return msgspec.structs.replace(config, sandbox=sandbox, data_home=_data_home(env, home))
-
-
-def override(config: Config, overrides: Mapping[str, tuple[object, str]]) -> Config:
-    """Return the configuration with some settings replaced, each given with its origin; raise ConfigError."""
-    wrong: list[str] = []
-    config = _apply(config, _given(overrides), wrong)
-    _refuse(wrong, config)
-    return config
-
-
-def _given(overrides: Mapping[str, tuple[object, str]]) -> list[Setting]:
-    return [Setting(tuple(path.split(".")), value, origin) for path, (value, origin) in overrides.items()]
 
 
 def _apply(config: Config, settings: Iterable[Setting], wrong: list[str]) -> Config:

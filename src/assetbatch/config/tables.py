@@ -74,3 +74,8 @@ class TableMappings(msgspec.Struct, frozen=True, kw_only=True):
     splits: TableMapping = TableMapping()
     providers: TableMapping = TableMapping()
     sync_status: TableMapping = TableMapping()
+
+    def table(self, key: str) -> TableMapping:
+        """Return the configuration of a table by its name."""
+        found: TableMapping = getattr(self, key)
+        return found

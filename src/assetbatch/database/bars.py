@@ -65,7 +65,7 @@ def save(
     What the provider said at `asked_ms` is final for bars that were settled then, however late it is saved.
     `answers` says which bars came together; without it, all of a symbol. An answer changes nothing where a
     call of a later moment was answered and stored before. `form` is that of COPY.
-    Raises psycopg.Error.
+    Raise psycopg.Error.
     """
     if not bars:
         return Written()

@@ -45,7 +45,7 @@ _NULL = struct.pack(">i", -1)
 
 def write(copy: psycopg.Copy, bars: Iterable[tuple[int, Collection[Bar]]], unit: Unit) -> None:
     """Write all rows of a COPY: the number of a symbol (bigint), the start of a bar in `unit`, its values
-    (double precision; trades bigint). Raises psycopg.Error.
+    (double precision; trades bigint). Raise psycopg.Error.
     """
     copy.write(_SIGNATURE)
     for number, some in bars:

@@ -16,9 +16,9 @@ import msgspec
 import psycopg
 
 from assetbatch.database.adoption.findings import Note
-from assetbatch.database.failures import LOCK_NOT_AVAILABLE, NOT_ABOUT_THE_TABLE
+from assetbatch.database.failures import LOCK_NOT_AVAILABLE, NOT_ABOUT_THE_TABLE, said_by
 from assetbatch.database.names import Names, Table
-from assetbatch.database.quoting import literal, quoted
+from assetbatch.database.quoting import literal, qualified, quoted
 from assetbatch.database.quoting import place as place_of
 from assetbatch.database.session import Connection
 from assetbatch.database.statements import Statements
@@ -211,7 +211,7 @@ def _wanted_again(
 
 
 def _creation(statements: Statements, one: Wanted) -> Iterator[bytes]:
-    place = f"{quoted(statements.names.bars.schema)}.{quoted(one.name)}"
+    place = qualified(statements.names.bars.schema, one.name)
     yield one.sql
     kind = "VIEW" if one.kind in VIEWS else _KINDS[one.kind]
     arguments = "(float8)" if one.kind == "product" else ""
@@ -239,7 +239,7 @@ def _tried(connection: Connection, statements: Sequence[bytes]) -> _Refused | No
         if state is None or (state[:2] in NOT_ABOUT_THE_TABLE and state != LOCK_NOT_AVAILABLE):
             raise
         cursor.execute("ROLLBACK TO SAVEPOINT derived")
-        return _Refused(" ".join((error.diag.message_primary or str(error)).split()), state)
+        return _Refused(said_by(error), state)
     cursor.execute("RELEASE SAVEPOINT derived")
     return None
 
@@ -328,7 +328,7 @@ def _view(statements: Statements, size: DerivedSize, timescaledb: str | None) ->
     """Return the view of a size, or the continuous aggregate of TimescaleDB, whose schema that is."""
     name, bars = view_name(size), statements.names.bars
     schema = quoted(bars.schema)
-    view, width = f"{schema}.{quoted(name)}", literal(f"{size.ms // MINUTE_MS} minutes")
+    view, width = qualified(bars.schema, name), literal(f"{size.ms // MINUTE_MS} minutes")
     what = f"Bars of {size} out of {bars.place}"
     if timescaledb is None:
         sql = statements("derived.create_view", view=view, schema=schema, width=width)

@@ -138,6 +138,11 @@ class NotAdmittedError(DatabaseError):
 LOCK_NOT_AVAILABLE = "55P03"
 
 
+def said_by(error: psycopg.Error) -> str:
+    """Return the server's message, or libpq's, in one line."""
+    return " ".join((error.diag.message_primary or str(error)).split())
+
+
 def is_of_data(error: psycopg.Error) -> bool:
     """Return whether PostgreSQL has refused a value, by the class of the SQLSTATE."""
     return error.sqlstate is not None and error.sqlstate[:2] not in _NOT_OF_DATA
@@ -158,7 +163,7 @@ def as_database_error(
     `doing` is what was tried, `place` names database, host and user, `password` is replaced wherever the
     server's own words should repeat it, `names` says where the URL is configured.
     """
-    raw = " ".join((error.diag.message_primary or str(error)).split())
+    raw = said_by(error)
     said = masked_prose(raw.replace(password, HIDDEN) if password else raw)
     state = error.sqlstate
     if state and (is_of_data(error) or state == ROW_REFUSED):

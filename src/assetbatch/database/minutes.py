@@ -14,7 +14,7 @@ import psycopg
 
 from assetbatch.database import bars, placing
 from assetbatch.database.columns import BarColumns, Cause, RejectedBar
-from assetbatch.database.failures import is_of_data
+from assetbatch.database.failures import is_of_data, said_by
 from assetbatch.database.session import Connection
 from assetbatch.domain.five_minutes import five_minute_bars
 from assetbatch.domain.formatting import moment
@@ -174,7 +174,7 @@ class _Deriving:
         except psycopg.Error as error:
             if not is_of_data(error):
                 raise
-            return " ".join((error.diag.message_primary or str(error)).split())
+            return said_by(error)
         return ""
 
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
-from assetbatch.database.quoting import literal, quoted
+from assetbatch.database.quoting import literal, qualified, quoted
 from assetbatch.database.session import Connection
 from assetbatch.domain.market_hours import from_ms, month_of
 from assetbatch.errors import SchemaRefusedError
@@ -95,7 +95,7 @@ def _months(start_ms: int, end_ms: int, of: str) -> Iterator[Partition]:
 def prepare(connection: Connection, *, by_month: bool, of: str = "bars") -> Prepared:
     """Add the partitions that a table is missing now, in the open transaction.
 
-    A table that is not partitioned by assetbatch gets none, unless `by_month` says that it shall. Raises
+    A table that is not partitioned by assetbatch gets none, unless `by_month` says that it shall. Raise
     SchemaRefusedError where that cannot be without rewriting or dropping something, psycopg.Error for
     everything else.
     """
@@ -121,7 +121,7 @@ def prepare(connection: Connection, *, by_month: bool, of: str = "bars") -> Prep
 
 
 def is_divided(connection: Connection) -> bool:
-    """Return whether the table of bars of five minutes is divided by months, or is a hypertable. Raises
+    """Return whether the table of bars of five minutes is divided by months, or is a hypertable. Raise
     psycopg.Error."""
     ((_, _, _, timescaledb),) = connection.execute(connection.statements("partitions.load_state")).fetchall()
     if timescaledb is not None:
@@ -130,7 +130,7 @@ def is_divided(connection: Connection) -> bool:
 
 
 def partitions(connection: Connection, of: str = "bars") -> tuple[Partition, ...]:
-    """Return the partitions of a table of bars, ascending; none of a table that has none. Raises
+    """Return the partitions of a table of bars, ascending; none of a table that has none. Raise
     psycopg.Error."""
     return tuple(Partition(*row) for row in connection.execute(connection.statements("partitions.load", of)))
 
@@ -164,7 +164,7 @@ def _statement(connection: Connection, name: str, part: Partition, of: str) -> b
     return connection.statements(
         name,
         of,
-        partition=f"{quoted(bars.schema)}.{quoted(part.name)}",
+        partition=qualified(bars.schema, part.name),
         starts="MINVALUE" if part.start_ms is None else literal(from_ms(part.start_ms).isoformat()),
         ends="MAXVALUE" if part.end_ms is None else literal(from_ms(part.end_ms).isoformat()),
     )

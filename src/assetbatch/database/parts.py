@@ -1,10 +1,10 @@
 """Save a batch of which PostgreSQL has refused a value in parts, so that it costs only its own symbol.
 
-The symbols are halved until each part is stored or is a single symbol: one bad symbol of `n` costs about `2
-log2 n` transactions. The bars of a single symbol are halved in the same way, within a budget, and then its
-price is tried. What was rejected is recorded with its reason. A symbol of which another transaction holds a
-row is left for the end, and recorded as such where that takes too long. Days that came along are saved last,
-by themselves: what is wrong with one costs only that.
+It halves the symbols until each part is stored or is a single symbol: one bad symbol of `n` costs about `2
+log2 n` transactions. It halves the bars of a single symbol in the same way, within a budget, and then tries
+its price. It records what was rejected, with the reason. A symbol of which another transaction holds a row
+comes at the end, and is recorded as held if the lock lasts too long. Days of bars that came along come last
+and apart, so that a bad one costs only itself.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from assetbatch.database.saving import Known
 from assetbatch.database.statements import VALUES
 from assetbatch.database.text import PLAIN, storable
 from assetbatch.domain.formatting import moment
-from assetbatch.domain.models import LOCKED, Bar, Changes, Comparison, DayBar, Price, Rejection, Saved
+from assetbatch.domain.models import LOCKED, Bar, Changes, DayBar, Rejection, Saved
 
 PROBES = 200
 """Maximum number of transactions of one batch that look for the rejected bars of its symbols; what is still
@@ -60,15 +60,8 @@ class _Parts:
         self._batch = msgspec.structs.replace(batch, days={}, market_days=())
         self._days = list(batch.days.items())
         self._probes_left = PROBES
-        self._updated: list[Price] = []
-        self._unknown: list[str] = []
-        self._bars_new = 0
-        self._bars_changed = 0
-        self._bars_filled = 0
         self._held: list[str] = []
-        self._rejected: dict[str, Rejection] = {}
-        self._compared: dict[str, Comparison] = {}
-        self._doubted: list[str] = []
+        self._saved = Saved(updated=[], unknown=[])
 
     def run(self, error: DataError | LockedError) -> Saved:
         if not self._days:
@@ -87,16 +80,7 @@ class _Parts:
         if held:
             self._save(Changes(), Known(locked=held))
         self._save_days(self._days)
-        return Saved(
-            updated=self._updated,
-            unknown=self._unknown,
-            bars_new=self._bars_new,
-            bars_changed=self._bars_changed,
-            bars_filled=self._bars_filled,
-            rejected=self._rejected,
-            compared=self._compared,
-            doubted=tuple(self._doubted),
-        )
+        return self._saved
 
     def _save_days(self, days: Sequence[tuple[str, Sequence[DayBar]]]) -> None:
         if not days:
@@ -107,9 +91,10 @@ class _Parts:
         except (DataError, LockedError) as error:
             if len(days) == 1 or self._probes_left < 2:
                 said = error.said if isinstance(error, DataError) else LOCKED
-                for symbol, some in days:
-                    rejection = Rejection(error=said, bars=len(some), failed=False)
-                    self._rejected.setdefault(symbol, rejection)
+                rejected = {
+                    symbol: Rejection(error=said, bars=len(some), failed=False) for symbol, some in days
+                }
+                self._saved = Saved(updated=[], unknown=[], rejected=rejected) + self._saved
                 return
             self._save_days(days[: len(days) // 2])
             self._save_days(days[len(days) // 2 :])
@@ -145,15 +130,7 @@ class _Parts:
         self._held.append(symbol)
 
     def _save(self, batch: Changes, known: Known) -> None:
-        saved = self._database.save(batch, known)
-        self._updated += saved.updated
-        self._unknown += saved.unknown
-        self._bars_new += saved.bars_new
-        self._bars_changed += saved.bars_changed
-        self._bars_filled += saved.bars_filled
-        self._rejected |= saved.rejected
-        self._compared |= saved.compared
-        self._doubted += saved.doubted
+        self._saved += self._database.save(batch, known)
 
     def _save_one(self, symbol: str, batch: Changes, error: DataError) -> None:
         if error.state == UNTRANSLATABLE:

@@ -40,6 +40,11 @@ def listed(names: Iterable[str]) -> str:
     return ", ".join(quoted(name) for name in names)
 
 
-def place(table: Table) -> str:
-    """Return schema and name of a table."""
-    return f"{quoted(table.schema)}.{quoted(table.name)}"
+def qualified(*names: str) -> str:
+    """Return a name after those of what it lies in, as SQL writes it: `schema.table.column`."""
+    return ".".join(map(quoted, names))
+
+
+def place(table: Table, *column: str) -> str:
+    """Return the qualified name of a table, or of one of its columns."""
+    return qualified(table.schema, table.name, *column)

@@ -262,7 +262,7 @@ class Session:
         `work` gets the connection and whether an earlier attempt ended in the commit, so that it may or may
         not have been done already. It is run again, at most `_ATTEMPTS` times and within the deadline, after
         a deadlock, a conflict or a lost connection: it must be harmless to repeat. `deadline` is that of
-        several transactions that share one deadline, `lock_seconds` how long a lock is waited for. Raises
+        several transactions that share one deadline, `lock_seconds` how long a lock is waited for. Raise
         DatabaseError, with `doing` in its message.
         """
         if self._hung is not None:

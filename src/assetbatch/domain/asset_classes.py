@@ -152,28 +152,6 @@ class AssetClass(msgspec.Struct, frozen=True, kw_only=True):
         return ticker.startswith(self.beginnings or self.prefix)
 
 
-_METALS = AssetClass(
-    asset_type=AssetType.FOREX,
-    market=Market.METAL,
-    prefix="C:",
-    example="C:XAUUSD",
-    beginnings=tuple(f"C:{metal}" for metal in sorted(METALS)),
-    bases=METALS,
-    quotes=CURRENCIES | METALS,
-    is_on_yahoo=True,
-    sessions={
-        6: ((18, 24),),
-        **dict.fromkeys(range(4), ((0, 17), (18, 24))),  # a break from 17:00 to 18:00 each day
-        4: ((0, 17),),
-    },
-    snapshot_market="forex",
-    grouped_market="fx",
-    reference_market="fx",
-    largest_price=50_000.0,
-    largest_volume=1e6,
-    price_digits=5,
-)
-
 _FOREX = AssetClass(
     asset_type=AssetType.FOREX,
     market=Market.FOREX,
@@ -189,6 +167,19 @@ _FOREX = AssetClass(
     largest_price=50_000.0,
     largest_volume=1e6,
     price_digits=5,
+)
+
+_METALS = msgspec.structs.replace(
+    _FOREX,
+    market=Market.METAL,
+    example="C:XAUUSD",
+    beginnings=tuple(f"C:{metal}" for metal in sorted(METALS)),
+    bases=METALS,
+    sessions={
+        6: ((18, 24),),
+        **dict.fromkeys(range(4), ((0, 17), (18, 24))),  # a break from 17:00 to 18:00 each day
+        4: ((0, 17),),
+    },
 )
 
 _CRYPTO = AssetClass(

@@ -400,3 +400,16 @@ class Saved(msgspec.Struct, frozen=True, kw_only=True):
     rejected: Mapping[str, Rejection] = {}
     compared: Mapping[str, Comparison] = {}
     doubted: Collection[str] = ()
+
+    def __add__(self, other: Saved) -> Saved:
+        """Return what two parts of a batch changed; of what both say of a symbol the later counts."""
+        return Saved(
+            updated=[*self.updated, *other.updated],
+            unknown=[*self.unknown, *other.unknown],
+            bars_new=self.bars_new + other.bars_new,
+            bars_changed=self.bars_changed + other.bars_changed,
+            bars_filled=self.bars_filled + other.bars_filled,
+            rejected={**self.rejected, **other.rejected},
+            compared={**self.compared, **other.compared},
+            doubted=(*self.doubted, *other.doubted),
+        )

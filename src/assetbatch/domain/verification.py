@@ -87,7 +87,7 @@ def record(rows: Sequence[Verified], look: Look, found: Comparison) -> list[Veri
         after.append(_seen(inside, look, found))
     else:
         known = [msgspec.structs.replace(row, tried_ms=look.at_ms) for row in inside]
-        after += known + [Verified(*gap, look.at_ms) for gap in _between(inside, look.start_ms, look.end_ms)]
+        after += known + [Verified(*gap, look.at_ms) for gap in _outside(inside, look.start_ms, look.end_ms)]
     return sorted(after, key=lambda row: row.start_ms)
 
 
@@ -105,7 +105,7 @@ def _part(row: Verified, start_ms: int, end_ms: int) -> Verified:
 
 def _seen(before: Sequence[Verified], look: Look, found: Comparison) -> Verified:
     nothing = max(0, look.room - found.slots)
-    is_new = found.appeared or any(True for _ in _between(before, look.start_ms, look.end_ms))
+    is_new = found.appeared or any(True for _ in _outside(before, look.start_ms, look.end_ms))
     checks = 0 if is_new else min((row.checks for row in before), default=0)
     return Verified(
         start_ms=look.start_ms,
@@ -123,13 +123,14 @@ def _seen(before: Sequence[Verified], look: Look, found: Comparison) -> Verified
     )
 
 
-def _between(rows: Iterable[Verified], start_ms: int, end_ms: int) -> Iterator[tuple[int, int]]:
-    """Yield the parts of `[start_ms, end_ms)` in which no row lies; the rows ascend within it."""
+def _outside(rows: Iterable[Verified], start_ms: int, end_ms: int) -> Iterator[tuple[int, int]]:
+    """Yield the parts of `[start_ms, end_ms)` in which none of the ascending rows lies."""
     at_ms = start_ms
     for row in rows:
-        if at_ms < row.start_ms:
-            yield at_ms, row.start_ms
-        at_ms = row.end_ms
+        if row.start_ms < end_ms and start_ms < row.end_ms:
+            if at_ms < row.start_ms:
+                yield at_ms, row.start_ms
+            at_ms = row.end_ms
     if at_ms < end_ms:
         yield at_ms, end_ms
 
@@ -202,18 +203,6 @@ def _is_ours(part: CoveredInterval) -> bool:
     """Return whether bars came that were asked for. Those that another program has stored are left alone, and
     what is wanted again is asked for anyway."""
     return part.state is IntervalState.ASKED and part.asked_ms is not None
-
-
-def _outside(rows: Sequence[Verified], start_ms: int, end_ms: int) -> Iterator[tuple[int, int]]:
-    """Yield the parts of `[start_ms, end_ms)` in which no row lies."""
-    within = [row for row in rows if row.start_ms < end_ms and start_ms < row.end_ms]
-    at_ms = start_ms
-    for row in within:
-        if at_ms < row.start_ms:
-            yield at_ms, row.start_ms
-        at_ms = max(at_ms, row.end_ms)
-    if at_ms < end_ms:
-        yield at_ms, end_ms
 
 
 # --- what is asked for again ---

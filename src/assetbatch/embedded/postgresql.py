@@ -9,16 +9,18 @@ import shutil
 import struct
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from signal import SIGINT, SIGQUIT
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from assetbatch.embedded import binaries, processes
-from assetbatch.embedded.server import Readiness, Server
+from assetbatch.embedded.server import Server
 from assetbatch.errors import EXTRAS_HINT, DatabaseError
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Iterator
 
 _log = logging.getLogger(__name__)
@@ -70,24 +72,15 @@ class PostgresqlServer(Server):
         host = quote(os.fspath(self.socket_folder), safe="")
         return f"postgresql://{ROLE}@/{DATABASE}?host={host}&port={PORT}"
 
-    def probe(self, socket_path: Path, timeout_seconds: float) -> Readiness:
+    def answers(self, connection: socket.socket) -> bool:
         """Log in and out again, in PostgreSQL's protocol, because importing a client library takes longer."""
-        try:
-            connection = processes.connect(socket_path, timeout_seconds)
-        except (FileNotFoundError, ConnectionRefusedError):
-            return Readiness.NOBODY_LISTENS
-        except OSError:
-            return Readiness.NOT_YET
         reply = b""
-        with connection:
-            try:
-                connection.sendall(_STARTUP)
-                while _READY_FOR_QUERY not in reply and (part := connection.recv(4096)):
-                    reply += part
-                connection.sendall(_TERMINATE)
-            except OSError:
-                pass  # the answer, if any, is in reply
-        return Readiness.READY if reply and _CANNOT_CONNECT_NOW not in reply else Readiness.NOT_YET
+        with suppress(OSError):  # the answer, if any, is in reply
+            connection.sendall(_STARTUP)
+            while _READY_FOR_QUERY not in reply and (part := connection.recv(4096)):
+                reply += part
+            connection.sendall(_TERMINATE)
+        return bool(reply) and _CANNOT_CONNECT_NOW not in reply
 
     def stop_requests(self, socket_path: Path) -> Iterator[float]:
         """Stop fast (SIGINT): this rolls back open transactions and makes a checkpoint for a quick start.

@@ -30,6 +30,7 @@ from assetbatch.embedded import folders, locks, processes
 from assetbatch.secret import masked, masked_prose
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Iterator
 
     from assetbatch.errors import UnreachableError
@@ -91,8 +92,8 @@ class Server(ABC):
         """Return the URL for clients; it is valid only after `attach`."""
 
     @abstractmethod
-    def probe(self, socket_path: Path, timeout_seconds: float) -> Readiness:
-        """Ask at the socket whether it works."""
+    def answers(self, connection: socket.socket) -> bool:
+        """Ask the server whether it works. It may raise OSError, which says that it does not work yet."""
 
     @abstractmethod
     def stop_requests(self, socket_path: Path) -> Iterator[float]:
@@ -265,12 +266,22 @@ class Server(ABC):
             folders.make_private_below_shared(where)
         return where
 
+    def _probe(self, timeout_seconds: float) -> Readiness:
+        """Ask at the socket whether the server works."""
+        try:
+            with processes.connect(self.socket_folder / self.socket_name, timeout_seconds) as connection:
+                return Readiness.READY if self.answers(connection) else Readiness.NOT_YET
+        except (FileNotFoundError, ConnectionRefusedError):
+            return Readiness.NOBODY_LISTENS
+        except OSError:
+            return Readiness.NOT_YET
+
     def _wait_until_ready(self, starting: bool, deadline: float) -> bool:
         """Return True when the server answers, False when it has ended; raise `error` at the deadline."""
         heard = time.monotonic()
         for pause in locks.pauses():
             now = time.monotonic()
-            readiness = self.probe(self.socket_folder / self.socket_name, max(0.1, deadline - now))
+            readiness = self._probe(max(0.1, deadline - now))
             if readiness is Readiness.READY:
                 return True
             if not self._is_alive():

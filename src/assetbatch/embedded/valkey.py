@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from assetbatch.embedded import binaries, processes
-from assetbatch.embedded.server import Readiness, Server
+from assetbatch.embedded.server import Server
 from assetbatch.errors import EXTRAS_HINT, RedisError
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Iterator
 
 
@@ -30,21 +31,11 @@ class ValkeyServer(Server):
         """Return a URL for redis-py."""
         return "unix://" + quote(os.fspath(self.socket_folder / self.socket_name))
 
-    def probe(self, socket_path: Path, timeout_seconds: float) -> Readiness:
+    def answers(self, connection: socket.socket) -> bool:
         """Send PING. Any reply will do, unless it says that the data are still being loaded."""
-        try:
-            connection = processes.connect(socket_path, timeout_seconds)
-        except (FileNotFoundError, ConnectionRefusedError):
-            return Readiness.NOBODY_LISTENS
-        except OSError:
-            return Readiness.NOT_YET
-        with connection:
-            try:
-                connection.sendall(b"PING\r\n")
-                reply = connection.recv(64)
-            except OSError:
-                return Readiness.NOT_YET
-        return Readiness.NOT_YET if not reply or reply.startswith(b"-LOADING") else Readiness.READY
+        connection.sendall(b"PING\r\n")
+        reply = connection.recv(64)
+        return bool(reply) and not reply.startswith(b"-LOADING")
 
     def stop_requests(self, socket_path: Path) -> Iterator[float]:
         """Send SHUTDOWN, which Valkey obeys at once, then SIGTERM, for which it looks every 100 ms."""

@@ -27,8 +27,8 @@ PAGE_REFRESH_SECONDS = 60
 """Seconds after which a browser asks for the page again."""
 
 TURN_SECONDS = 2.0
-"""Maximum time for which a document waits until another is made. What is read of 10,000 assets is large, and
-is in memory once so; but a database that hangs must not make the documents late one after the other."""
+"""Maximum time for which a document waits until another is made. What is read of 10,000 assets takes much
+memory, so documents are made in turn. A database that hangs must not delay one document after the other."""
 
 _JSON, _HTML = "application/json", "text/html; charset=utf-8"
 _HANGS = UnreachableError("this takes too long", hint="does redis or postgresql hang?")

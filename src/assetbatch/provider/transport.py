@@ -203,7 +203,7 @@ class _BoundedHTTPConnection(HTTPConnection):
 
 
 class _BoundedHTTPSConnection(_BoundedHTTPConnection, HTTPSConnection):
-    """The same with TLS."""
+    """A pool of connections with TLS."""
 
 
 class _BoundedHTTPPool(HTTPConnectionPool):

@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 
 from assetbatch.domain.market_hours import to_ms
+from assetbatch.domain.units import DAY_MS
 from assetbatch.errors import ConfigError
 from assetbatch.sandbox.plans import NOT_ENTITLED
 from assetbatch.sandbox.responses import (
@@ -30,25 +31,8 @@ from assetbatch.sandbox.responses import (
 )
 
 _HTML = "text/html; charset=utf-8"
-_PRICE_FIELDS = (
-    "o",
-    "h",
-    "l",
-    "c",
-    "vw",
-    "open",
-    "high",
-    "low",
-    "close",
-    "price",
-    "value",
-    "p",
-    "P",
-    "a",
-    "b",
-    "ask",
-    "bid",
-)
+_BAR_FIELDS = ("o", "h", "l", "c", "open", "high", "low", "close")
+_PRICE_FIELDS = (*_BAR_FIELDS, "vw", "price", "value", "p", "P", "a", "b", "ask", "bid")
 
 FAULTS: dict[str, tuple[str, str]] = {
     "status": ("503", "answer with this status, 400 to 599"),
@@ -73,7 +57,7 @@ FAULTS: dict[str, tuple[str, str]] = {
     "null-results": ("", "null where the results belong"),
     "ticker-errors": ("NOT_FOUND", "each ticker of a /v3/snapshot is an error of this name"),
     "other-ticker": ("X:DOGEUSD", "the answer for a ticker is one for this ticker"),
-    "off-grid": ("", "a bar besides that starts off the grid, by more than half of its length"),
+    "off-grid": ("", "one more bar, which starts off the grid by more than half of its length"),
     "nanoseconds": ("", "every second bar's start in nanoseconds"),
     "hole": ("2026-11-01", "no bars of this UTC day"),
     "crossed": ("", "bid and ask exchanged, and a percent apart"),
@@ -227,9 +211,9 @@ _REPLACEMENTS: dict[str, Callable[[str, Request], SandboxResponse]] = {
 # Edits of a good response
 
 
-def _bars(body: dict[str, Any]) -> list[dict[str, Any]] | None:
+def _has_bars(body: dict[str, Any]) -> bool:
     results = body.get("results")
-    return results if isinstance(results, list) and results and "t" in results[0] else None
+    return isinstance(results, list) and bool(results) and "t" in results[0]
 
 
 def _priced(value: Any) -> list[dict[str, Any]]:
@@ -253,7 +237,7 @@ def _with_prices(body: dict[str, Any], price: object) -> dict[str, Any] | None:
 def _zeros(body: dict[str, Any], _value: str, _request: Request) -> dict[str, Any] | None:
     found = [one for one in _priced(body) if "o" in one or "open" in one]
     for one in found:
-        one.update({name: 0 for name in ("o", "h", "l", "c", "open", "high", "low", "close") if name in one})
+        one.update({name: 0 for name in _BAR_FIELDS if name in one})
     return body if found else None
 
 
@@ -267,45 +251,42 @@ def _ticker_errors(body: dict[str, Any], value: str, request: Request) -> dict[s
     return body
 
 
-def _outside_range(body: dict[str, Any], _value: str, _request: Request) -> dict[str, Any] | None:
-    bars = _bars(body)
-    if bars is None:
-        return None
-    week_ms = 7 * 86_400_000
-    first, last = min(bars, key=lambda one: one["t"]), max(bars, key=lambda one: one["t"])
-    body["results"] = [{**first, "t": first["t"] - week_ms}, *bars, {**last, "t": last["t"] + week_ms}]
-    return body
-
-
 def _other_ticker(body: dict[str, Any], value: str, _request: Request) -> dict[str, Any] | None:
-    return {**body, "ticker": value} if "ticker" in body and _bars(body) is not None else None
+    return {**body, "ticker": value} if "ticker" in body and _has_bars(body) else None
 
 
-def _off_grid(body: dict[str, Any], _value: str, request: Request) -> dict[str, Any] | None:
-    bars = _bars(body)
-    if bars is None:
-        return None
+def _outside_range(bars: _Bars, _value: str, _request: Request) -> _Bars:
+    week_ms = 7 * DAY_MS
+    first, last = min(bars, key=lambda one: one["t"]), max(bars, key=lambda one: one["t"])
+    return [{**first, "t": first["t"] - week_ms}, *bars, {**last, "t": last["t"] + week_ms}]
+
+
+def _off_grid(bars: _Bars, _value: str, request: Request) -> _Bars:
     middle = len(bars) // 2
     off_ms = 36_000 if "/range/1/minute/" in request.path else 180_000
     odd = {**bars[middle], "t": bars[middle]["t"] + off_ms}
-    return {**body, "results": [*bars[:middle], odd, *bars[middle:]]}
+    return [*bars[:middle], odd, *bars[middle:]]
 
 
-def _nanoseconds(body: dict[str, Any], _value: str, _request: Request) -> dict[str, Any] | None:
-    bars = _bars(body)
-    if bars is None:
-        return None
-    odd = [{**bar, "t": bar["t"] * 1_000_000} if n % 2 else bar for n, bar in enumerate(bars)]
-    return {**body, "results": odd}
+def _nanoseconds(bars: _Bars, _value: str, _request: Request) -> _Bars:
+    return [{**bar, "t": bar["t"] * 1_000_000} if n % 2 else bar for n, bar in enumerate(bars)]
 
 
-def _hole(body: dict[str, Any], value: str, _request: Request) -> dict[str, Any] | None:
-    bars = _bars(body)
-    if bars is None:
-        return None
+def _hole(bars: _Bars, value: str, _request: Request) -> _Bars:
     from_ms = to_ms(datetime.fromisoformat(value).replace(tzinfo=UTC))
-    kept = [bar for bar in bars if not from_ms <= bar["t"] < from_ms + 86_400_000]
-    return {**body, "results": kept} if len(kept) < len(bars) else None
+    return [bar for bar in bars if not from_ms <= bar["t"] < from_ms + DAY_MS]
+
+
+def _with_bars(change: Callable[[_Bars, str, Request], _Bars]) -> _Edit:
+    """Return an edit of the bars of a response; one that changes nothing does not concern it."""
+
+    def edit(body: dict[str, Any], value: str, request: Request) -> dict[str, Any] | None:
+        if not _has_bars(body):
+            return None
+        changed = {**body, "results": change(body["results"], value, request)}
+        return changed if changed != body else None
+
+    return edit
 
 
 def _crossed(body: dict[str, Any], _value: str, _request: Request) -> dict[str, Any] | None:
@@ -334,6 +315,7 @@ def _next_url_empty(body: dict[str, Any], _value: str, request: Request) -> dict
     return {**body, "next_url": cursor_url(request.base_url, request.path, {"page": EMPTY_PAGE})}
 
 
+_Bars = list[dict[str, Any]]
 _Edit = Callable[[dict[str, Any], str, Request], dict[str, Any] | None]
 
 _EDITS: dict[str, _Edit] = {
@@ -344,11 +326,11 @@ _EDITS: dict[str, _Edit] = {
     "null-results": _with_results(lambda _: None),
     "ticker-errors": _ticker_errors,
     "other-ticker": _other_ticker,
-    "off-grid": _off_grid,
-    "nanoseconds": _nanoseconds,
-    "hole": _hole,
+    "off-grid": _with_bars(_off_grid),
+    "nanoseconds": _with_bars(_nanoseconds),
+    "hole": _with_bars(_hole),
     "crossed": _crossed,
-    "outside-range": _outside_range,
+    "outside-range": _with_bars(_outside_range),
     "duplicates": _with_results(lambda results: [one for one in results for _ in range(2)]),
     "unordered": _with_results(lambda results: results[::-1]),
     "next-url": _next_url,

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import date, datetime, time, timedelta
+from datetime import date, datetime, time
 from typing import Any
 
 from assetbatch.domain.asset_classes import Market
-from assetbatch.domain.market_hours import day_of, last_midnight, new_york_zone, start_of_day, to_ms
+from assetbatch.domain.market_hours import day_of, days_span, last_midnight, new_york_zone, to_ms
 from assetbatch.domain.units import DAY_MS
 from assetbatch.sandbox import plans
 from assetbatch.sandbox.bars import SHARE_UNITS, VOLUME_UNITS, Row, Source, merge
@@ -92,8 +92,8 @@ class MarketData:
 
     def today(self, instrument: Instrument, now_ms: int) -> Row | None:
         """Return the bar of the present New York day, or None without data."""
-        start_ms = last_midnight(now_ms)
-        return self.day(instrument, start_ms, _next_midnight(start_ms), now_ms)
+        today = day_of(now_ms)
+        return self.day(instrument, *days_span(today, today), now_ms)
 
     def previous_day(self, instrument: Instrument, now_ms: int) -> Row | None:
         """Return the last New York day with data that was over at `now_ms`. It is kept: snapshots need it."""
@@ -108,8 +108,9 @@ class MarketData:
     def _find_previous_day(self, instrument: Instrument, end_ms: int) -> Row | None:
         now_ms = end_ms
         while (data_ms := self.source.last_data(instrument, end_ms)) is not None:
-            start_ms = last_midnight(data_ms - 1)
-            if row := self.day(instrument, start_ms, _next_midnight(start_ms), now_ms):
+            day = day_of(data_ms - 1)
+            start_ms, next_ms = days_span(day, day)
+            if row := self.day(instrument, start_ms, next_ms, now_ms):
                 return row
             end_ms = start_ms
         return None
@@ -248,5 +249,6 @@ def end_of_session(start_ms: int) -> int:
     return to_ms(datetime.combine(day_of(start_ms), time(16), tzinfo=new_york_zone()))
 
 
-def _next_midnight(midnight_ms: int) -> int:
-    return start_of_day(day_of(midnight_ms) + timedelta(days=1))
+def adjusted_at(request: Request) -> int | None:
+    """Return the moment up to which the splits are applied to what is asked for; None: raw."""
+    return request.now_ms if is_adjusted(request.query) else None

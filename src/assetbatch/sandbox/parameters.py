@@ -75,6 +75,20 @@ def moment(request: Request, name: str, text: str, *, end_of_day: bool = False) 
     return start_of_day(found + timedelta(days=1)) - 1 if end_of_day else max(0, start_of_day(found))
 
 
+def listed(text: str) -> list[str]:
+    """Return what a parameter lists, each once, ascending."""
+    return sorted(set(filter(None, text.split(","))))
+
+
+def any_of(request: Request, query: Query) -> list[str] | None:
+    """Return the tickers of `ticker.any_of`, 250 at most; None without them."""
+    text = query.get("ticker.any_of")
+    tickers = listed(text or "")
+    if len(tickers) > 250:
+        raise bad_request(request, "ticker.any_of holds more than 250 tickers.")
+    return tickers if text else None
+
+
 def within(tickers: Sequence[str], query: Query) -> Sequence[str]:
     """Return the tickers that the filters `ticker`, `ticker.gte`, `.gt`, `.lte` and `.lt` let through."""
     low, high = 0, len(tickers)

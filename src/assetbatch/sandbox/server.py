@@ -16,7 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Condition, Event, Lock, Thread
 from types import TracebackType
-from typing import Any, Self, TextIO
+from typing import Any, Self
 from urllib.parse import parse_qsl, urlsplit
 
 from assetbatch.sandbox import endpoints
@@ -62,7 +62,7 @@ class SandboxServer:
     - `since_ms`: a full hour before which nothing was traded.
     - `replay`: a folder of recorded bars to serve instead of made-up prices, without stocks. `replay_weeks`
       moves them by so many weeks (None: as near to the present as a plan with yesterday's data can see them).
-    - `latency`: seconds an response takes, from a least to a most.
+    - `latency`: the least and the most seconds that a response takes.
     - `faults`: faults for all requests, in the form of `parse_fault`; `order` orders single ones.
     - `state_file`: keeps the rate limit's log of calls, so that successive processes share one limit.
     - `retry_after`: whether a 429 names the seconds to wait.
@@ -382,17 +382,17 @@ def _gzipped(pieces: Iterator[bytes]) -> Iterator[bytes]:
     yield packer.flush()
 
 
-def serve_forever(server: SandboxServer, out: TextIO = sys.stdout) -> int:
+def serve_forever(server: SandboxServer) -> int:
     """Serve in the foreground until SIGTERM or SIGINT, from the main thread; return the exit code 0.
 
-    The first line on `out` is the base URL, written when it can be called.
+    The first line on stdout is the base URL, written when it can be called.
     """
     ended = Event()
     before = {one: signal.signal(one, lambda *_: ended.set()) for one in (signal.SIGTERM, signal.SIGINT)}
     try:
         with server:
-            out.write(f"{server.base_url}\n")
-            out.flush()
+            sys.stdout.write(f"{server.base_url}\n")
+            sys.stdout.flush()
             ended.wait()
     finally:
         for one, handler in before.items():

@@ -5,10 +5,9 @@ Snapshots are cleared at 03:30 in New York: what the new day has not brought yet
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Any, NamedTuple
 
-from assetbatch.domain.market_hours import day_of, start_of_day
+from assetbatch.domain.market_hours import day_of, days_span
 from assetbatch.domain.units import HOUR_MS
 from assetbatch.sandbox.bars import SHARE_UNITS, Row
 from assetbatch.sandbox.market_data import MS_TO_NS, MarketData, average, price, volume
@@ -37,8 +36,8 @@ def see(data: MarketData, instrument: Instrument, product: Product, now_ms: int)
     """Return what a plan shows of a stock or an index."""
     seen_ms = product.seen_ms(now_ms)
     shown = day_of(seen_ms - _CLEARED_AFTER_MS)
-    start_ms = start_of_day(shown)
-    day = data.day(instrument, start_ms, start_of_day(shown + timedelta(days=1)), seen_ms)
+    start_ms, end_ms = days_span(shown, shown)
+    day = data.day(instrument, start_ms, end_ms, seen_ms)
     last = data.source.last(instrument, seen_ms)
     row, last_ms = last or (None, 0)
     return Seen(
@@ -63,7 +62,7 @@ def universal(data: MarketData, instrument: Instrument, product: Product, now_ms
         "market_status": status if not is_index or status == "open" else "closed",
         "timeframe": timeframe,
         "last_updated": seen.last_ms * MS_TO_NS,
-        "session": _session(instrument, seen),
+        "session": session_of(instrument, seen.day, seen.before),
     }
     if is_index:
         return {**entry, "value": price(instrument, seen.last[4])} if seen.last else entry
@@ -96,23 +95,27 @@ def universal(data: MarketData, instrument: Instrument, product: Product, now_ms
     return entry
 
 
-def _session(instrument: Instrument, seen: Seen) -> dict[str, Any]:
-    _, opened, high, low, closed, *_ = seen.day or (0,) * 8
-    before = seen.before[4] if seen.before else 0
-    change = closed - before if seen.day and before else 0
+def session_of(
+    instrument: Instrument, day: Row | None, before: Row | None, *, with_volume: bool = False
+) -> dict[str, Any]:
+    """Return the session of `/v3/snapshot`: a day, and how it changed the price of the day before."""
+    _, opened, high, low, closed, units, *_ = day or (0,) * 8
+    previous_close = before[4] if before else 0
+    change = closed - previous_close if day and before else 0
     return {
         "change": price(instrument, change),
-        "change_percent": _percent(change, before),
+        "change_percent": _percent(change, previous_close),
         "open": price(instrument, opened),
         "high": price(instrument, high),
         "low": price(instrument, low),
         "close": price(instrument, closed),
-        "previous_close": price(instrument, before),
+        **({"volume": volume(instrument, units)} if with_volume else {}),
+        "previous_close": price(instrument, previous_close),
     }
 
 
 def _session_of_stock(instrument: Instrument, seen: Seen, status: str) -> dict[str, Any]:
-    """Return what the session of a stock has besides: volume, and changes by the part of the day."""
+    """Return what only the session of a stock has: volume, and changes by the part of the day."""
     before = seen.before[4] if seen.before else 0
     regular = seen.day[4] - before if seen.day and before else 0
     early = late = late_base = 0

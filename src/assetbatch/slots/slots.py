@@ -140,7 +140,7 @@ class Slots:
     def done(self, slot_id: str, *, call_made: bool, arrival_seconds: float = 0.0) -> None:
         """Complete a slot: its call was made and has ended, or it was never sent.
 
-        Raises ConfigError for an id that cannot be one.
+        Raise ConfigError for an id that cannot be one.
         """
         if not is_foreign(slot_id):
             raise ConfigError("this is no slot", hint="give the id that `slot take` has printed")

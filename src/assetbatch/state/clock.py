@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeAlias
+
 from assetbatch.deadline import monotonic
 from assetbatch.state.connection import RedisClient, redis_errors
+
+Clock: TypeAlias = Callable[[], int | None]
+"""What scripts get as the time of a decision, in ms; None: the server's own. Only tests give moments."""
+
+
+def server_clock() -> None:
+    """Leave the time to the server."""
 
 
 class ServerClock:

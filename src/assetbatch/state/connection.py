@@ -27,11 +27,11 @@ SOCKET_SECONDS = 3.0
 """Maximum time to wait for an answer."""
 
 SOCKET_SHARE = 0.25
-"""Maximum time to wait for an answer, as a share of the command's deadline, if that is less: what came in can
-still be stored."""
+"""Maximum time to wait for an answer, as a share of the command's deadline, if that is less. The rest is for
+storing what has come."""
 
 KEPT_SECONDS, KEPT_SHARE = 4.0, 0.3
-"""Time of a command's deadline, or share of it if that is less, that is not spent on waiting for a group."""
+"""Time of a command's deadline, or share of it if that is less, for which it waits for no group."""
 
 REPEATS = 2
 PAUSE_SECONDS = 0.1
@@ -67,7 +67,7 @@ class Waiting(NamedTuple):
 
     @classmethod
     def within(cls, deadline: Deadline | None) -> Waiting:
-        """Return what a command with this deadline may wait: what came in can still be stored afterwards."""
+        """Return how long a command with this deadline may wait. It needs the rest to store what has come."""
         if deadline is None:
             return cls()
         kept = min(KEPT_SECONDS, KEPT_SHARE * deadline.seconds)
@@ -188,11 +188,14 @@ def shortened(options: Mapping[str, Any], seconds: float) -> dict[str, float]:
 
 
 @contextmanager
-def redis_errors() -> Iterator[None]:
-    """Turn the library's exceptions into RedisError, without the URL (it may hold a password)."""
+def redis_errors(script: str = "") -> Iterator[None]:
+    """Turn the library's exceptions into RedisError, without the URL (it may hold a password).
+
+    `script` is the name of the script that runs, if one does: the server does not say it.
+    """
     try:
         yield
     except redis.exceptions.RedisError as error:
         from assetbatch.state.failures import translated  # it imports this module; loaded by `connect`
 
-        raise translated(error) from None
+        raise translated(error, script) from None

@@ -7,9 +7,10 @@ these looks for dead holders.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from assetbatch.state.connection import RedisClient, redis_errors
+from assetbatch.state.clock import Clock, server_clock
+from assetbatch.state.connection import RedisClient
 from assetbatch.state.keys import Keys
 from assetbatch.state.process_id import is_dead
 from assetbatch.state.queue import RetryPolicy
@@ -31,7 +32,7 @@ class DeadProcesses:
         window_keys: Sequence[str],
         commands: Sequence[str],
         retry: RetryPolicy,
-        clock_ms: Callable[[], int] | None = None,
+        clock_ms: Clock = server_clock,
         server_name: str = "",
     ) -> None:
         calls, _, _, waiters, waiters_until, *_ = window_keys
@@ -48,15 +49,15 @@ class DeadProcesses:
 
         Raise RedisError.
         """
-        options: dict[str, object] = {"now_ms": self._clock() if self._clock else None}
-        with redis_errors():
-            dead = [process for process in self._holders(self._keys, options=options) if is_dead(process)]
-            if not dead:
-                return False
-            options |= {
-                "arrival_ms": round(ARRIVAL_SECONDS * 1000),
-                "retry": self._retry,
-                "server": self._server_name,
-            }
-            freed = self._free_dead([*self._keys, self._owner], *dead, options=options)
-        return bool(freed)
+        now_ms = self._clock()
+        holders = self._holders(self._keys, options={"now_ms": now_ms})
+        dead = [process for process in holders if is_dead(process)]
+        if not dead:
+            return False
+        options = {
+            "now_ms": now_ms,
+            "arrival_ms": round(ARRIVAL_SECONDS * 1000),
+            "retry": self._retry,
+            "server": self._server_name,
+        }
+        return bool(self._free_dead([*self._keys, self._owner], *dead, options=options))

@@ -12,8 +12,8 @@ import msgspec
 
 from assetbatch.domain.formatting import iso
 from assetbatch.domain.models import Price, StoredAsset
-from assetbatch.state.connection import RedisClient, redis_errors
-from assetbatch.state.scripts import Script, packed
+from assetbatch.state.connection import RedisClient
+from assetbatch.state.scripts import Script, in_parts, packed
 
 EVENTS_AT_ONCE = 500
 """Maximum number of events that one script publishes: it holds up the server meanwhile."""
@@ -66,13 +66,12 @@ class Events:
 
     def publish(self, prices: Sequence[Price]) -> None:
         """Publish prices whose rows are stored; raise RedisError where Redis cannot be reached."""
-        for at in range(0, len(prices), EVENTS_AT_ONCE):
+        for some in in_parts(prices, EVENTS_AT_ONCE):
             events: list[str] = []
-            for price in prices[at : at + EVENTS_AT_ONCE]:
+            for price in some:
                 events += [price.symbol, message(price), str(price.as_of_ms)]
             options = {"channels": CHANNELS, "stream_maxlen": self._stream_maxlen, "events": events}
-            with redis_errors():
-                self._publish([self._published, self._stream], options=options)
+            self._publish([self._published, self._stream], options=options)
 
     def publish_missed(self, stored: Iterable[StoredAsset]) -> list[Price]:
         """Publish the stored prices whose moment was never published, and return them; raise RedisError.
@@ -81,11 +80,9 @@ class Events:
         """
         priced = [asset for asset in stored if asset.as_of_ms is not None and asset.last_price is not None]
         missed: list[Price] = []
-        for at in range(0, len(priced), MOMENTS_AT_ONCE):
-            some = priced[at : at + MOMENTS_AT_ONCE]
+        for some in in_parts(priced, MOMENTS_AT_ONCE):
             moments = [part for asset in some for part in (asset.symbol, asset.as_of_ms)]
-            with redis_errors():
-                places = self._unpublished([self._published], packed(moments))
+            places = self._unpublished([self._published], packed(moments))
             missed += [_price(some[place - 1]) for place in places]
         if missed:
             self.publish(missed)

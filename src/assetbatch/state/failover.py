@@ -79,13 +79,16 @@ class Patience(Retry):
         self._until: float | None = None
 
     def __deepcopy__(self, _memo: object) -> Patience:
-        """For another connection to the same servers."""
+        """Return the same for another connection to the same servers."""
         return Patience(self._waiting, self._gone)
 
     def call_with_retry(
         self, do: Callable[[], Any], fail: Callable[..., Any], *args: Any, **options: Any
     ) -> Any:
-        """As the library calls it; raise what the last try raised."""
+        """Run `do`, as the library asks for it, until it succeeds or the time is over.
+
+        Raise what the last try raised.
+        """
         if self._gone:
             raise self._gone[0]
         if self._until is not None:
@@ -163,7 +166,7 @@ class _Found(_Connection):  # type: ignore[misc]  # untyped on purpose
             raise ServersChangingError(f"{place}, does not answer: {error}") from None
 
     def send_packed_command(self, *args: Any, **options: Any) -> Any:
-        """As the library calls it, for all that is sent."""
+        """Send a command. Connect again first if another server holds our keys now."""
         if (self.host, self.port) != self._finder.find():
             self.disconnect()
         return super().send_packed_command(*args, **options)
@@ -181,13 +184,13 @@ class _Pool(ConnectionPool):
     """Connections to the server that the finder names; they are closed together with the finder's own."""
 
     def disconnect(self, inuse_connections: bool = True) -> None:
-        """As the library calls it."""
+        """Close the connections, and those to the servers that are asked."""
         super().disconnect(inuse_connections)
         self.connection_kwargs["finder"].close()
 
 
 class _FoundOverTls(_Found, SSLConnection):
-    """The same with TLS."""
+    """A connection with TLS to the server that the finder names."""
 
 
 def connect_group(url: Secret, prefix: str, options: dict[str, Any], waiting: Waiting) -> Any:

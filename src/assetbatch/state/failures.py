@@ -31,12 +31,12 @@ def name_settings(names: UrlNames | None) -> None:
     _names = names or _UNNAMED
 
 
-def translated(error: Exception) -> RedisError:
-    """Return the RedisError for an exception of the library."""
+def translated(error: Exception, script: str = "") -> RedisError:
+    """Return the RedisError for an exception of the library; `script` is the name of the script that ran."""
     for kinds, translate in _TRANSLATIONS:
         if isinstance(error, kinds):
             return translate(error)
-    return _reply_error(error)
+    return _reply_error(error, script)
 
 
 def _sentinel_login(error: Exception) -> RedisError:
@@ -118,7 +118,7 @@ _TRANSLATIONS: tuple[tuple[type[Exception], Callable[[Exception], RedisError]], 
 """The first that fits counts: several of these are kinds of ConnectionError."""
 
 
-def _reply_error(error: Exception) -> RedisError:
+def _reply_error(error: Exception, script: str) -> RedisError:
     """Return what an error reply means that the library has no exception of its own for, as in scripts."""
     text, code = _text(error), _code(error)
     if code == "BUSY":
@@ -132,7 +132,7 @@ def _reply_error(error: Exception) -> RedisError:
         return _permission(error)
     if "READONLY" in text or code in ("MISCONF", "NOREPLICAS"):
         return RedisError(f"redis takes no writes: {text}", hint="look at the server's log and its disk")
-    if place := _script_place(error):
+    if place := _script_place(error, script):
         return RedisError(
             f"a script fails in redis, {place}: {_script_problem(error)}",
             hint="this is a bug of assetbatch, or its keys were changed by hand: please report this line",
@@ -169,13 +169,13 @@ def _code(error: Exception) -> str:
 _SCRIPT_LINE = re.compile(r"user_script:(\d+)")
 
 
-def _script_place(error: Exception) -> str | None:
+def _script_place(error: Exception, script: str) -> str | None:
     """Return file and line of our Lua code in which a script failed; None for other errors."""
-    name, line = getattr(error, "script_name", None), _SCRIPT_LINE.search(str(error))
-    if name is None or line is None:
+    line = _SCRIPT_LINE.search(str(error))
+    if not script or line is None:
         return None
-    lines, number = script_lines(name), int(line[1])
-    return f"{lines[number - 1].file}:{lines[number - 1].number}" if number <= len(lines) else f"{name}.lua"
+    lines, number = script_lines(script), int(line[1])
+    return f"{lines[number - 1].file}:{lines[number - 1].number}" if number <= len(lines) else f"{script}.lua"
 
 
 def _script_problem(error: Exception) -> str:

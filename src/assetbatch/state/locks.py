@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 from assetbatch.errors import RedisError
+from assetbatch.state.clock import Clock, ServerClock, server_clock
 from assetbatch.state.connection import RedisClient, redis_errors
 from assetbatch.state.keys import Keys
 from assetbatch.state.process_id import new_id
@@ -39,7 +40,7 @@ class Locks:
         self,
         client: RedisClient,
         keys: Keys,
-        clock_ms: Callable[[], int] | None = None,
+        clock_ms: Clock = server_clock,
         free_dead: Callable[[], bool] = lambda: False,
     ) -> None:
         self._client = client
@@ -50,11 +51,10 @@ class Locks:
 
     def held(self, command: str) -> list[int]:
         """Return when the places that are held of a command end, in ms; raise RedisError."""
-        now = self._clock() if self._clock else None
+        now = self._clock()
+        if now is None:
+            now = ServerClock(self._client).now_ms()
         with redis_errors():
-            if now is None:
-                seconds, microseconds = self._client.time()
-                now = seconds * 1000 + microseconds // 1000
             found = self._client.zrangebyscore(self._keys.lock(command), f"({now}", "+inf", withscores=True)
         return [round(end_ms) for _, end_ms in found]
 
@@ -68,9 +68,8 @@ class Locks:
         token, life_ms = new_id(), round(life_seconds * 1000)
 
         def acquire() -> bool:
-            options = {"now_ms": self._clock() if self._clock else None, "life_ms": life_ms}
-            with redis_errors():
-                return bool(self._acquire([key], token, holders, options=options))
+            options = {"now_ms": self._clock(), "life_ms": life_ms}
+            return bool(self._acquire([key], token, holders, options=options))
 
         held = acquire() or (self._free_dead() and acquire())
         try:

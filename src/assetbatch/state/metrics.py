@@ -33,8 +33,7 @@ class Metrics:
                 (index[point.metric], step, DAY_MS // step, point.at_ms, float(point.value), point.how)
             )
         counters = [part for item in measured.counters.items() for part in item]
-        with redis_errors():
-            self._record(keys, options={"counters": counters, "points": points})
+        self._record(keys, options={"counters": counters, "points": points})
 
     def counters(self) -> dict[str, int]:
         """Return all counters by name; they only grow, and begin at 0 where Redis lost them."""

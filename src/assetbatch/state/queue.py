@@ -7,7 +7,7 @@ is one script and one round trip for a whole batch, and raises RedisError when R
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import msgspec
@@ -31,10 +31,11 @@ from assetbatch.domain.queueing import (
     QueueState,
     Retried,
 )
+from assetbatch.state.clock import Clock, server_clock
 from assetbatch.state.connection import RedisClient, redis_errors
 from assetbatch.state.keys import Keys
 from assetbatch.state.process_id import new_id
-from assetbatch.state.scripts import Script, packed
+from assetbatch.state.scripts import Script, in_parts, packed
 from assetbatch.state.window import Grant, Window
 
 DEAD_LETTERS_KEPT = 1000
@@ -101,7 +102,7 @@ class Queue:
         retry_max_attempts: int,
         retry_delay_seconds: float,
         server_name: str = "",
-        clock_ms: Callable[[], int] | None = None,
+        clock_ms: Clock = server_clock,
     ) -> None:
         self._client = client
         self._keys = keys
@@ -127,20 +128,18 @@ class Queue:
         self._lane_scores = Script(client, "lane_scores")
 
     def _options(self, **options: object) -> dict[str, object]:
-        return {"now_ms": self._clock() if self._clock else None, **options}
+        return {"now_ms": self._clock(), **options}
 
     def enqueue(self, items: Sequence[tuple[str, Lane]]) -> Enqueued:
         """Put (id, lane) pairs into the queue in their order, each id once."""
         by_code: dict[str, list[str]] = {"a": [], "r": [], "d": [], "x": []}
         gone: dict[str, None] = {}
-        for at in range(0, len(items), ITEMS_AT_ONCE):
-            some = items[at : at + ITEMS_AT_ONCE]
-            with redis_errors():
-                codes, *displaced = self._enqueue(
-                    [*self._keys.queue, self._keys.queue_stamp],
-                    packed([part for item_id, lane in some for part in (item_id, lane.rank)]),
-                    options=self._options(max_size=self.max_size),
-                )
+        for some in in_parts(items, ITEMS_AT_ONCE):
+            codes, *displaced = self._enqueue(
+                [*self._keys.queue, self._keys.queue_stamp],
+                packed([part for item_id, lane in some for part in (item_id, lane.rank)]),
+                options=self._options(max_size=self.max_size),
+            )
             for (item_id, _), code in zip(some, codes, strict=True):
                 by_code[code].append(item_id)
                 if gone and code == "a":
@@ -180,10 +179,7 @@ class Queue:
                 retry=self.retry,
                 window=window.options(CallKind.QUEUE) if window else None,
             )
-            with redis_errors():
-                kind, *rest = self._take(
-                    keys, token, count, count if alone is None else alone, options=options
-                )
+            kind, *rest = self._take(keys, token, count, count if alone is None else alone, options=options)
             if window and kind == "unknown":
                 window.recover()
             elif kind == "empty":
@@ -204,20 +200,16 @@ class Queue:
         not go out.
         """
         lost: list[str] = []
-        for at in range(0, len(ids), LEASED_AT_ONCE):
-            some = packed(ids[at : at + LEASED_AT_ONCE])
+        for some in in_parts(ids, LEASED_AT_ONCE):
             options = self._options(lease_ms=round(lease_seconds * 1000))
-            with redis_errors():
-                lost += self._start(self._keys.queue, token, some, options=options)
+            lost += self._start(self._keys.queue, token, packed(some), options=options)
         return tuple(lost)
 
     def finish(self, token: str, ids: Sequence[str]) -> tuple[str, ...]:
         """Delete work that is done; return the ids whose lease was lost meanwhile."""
         lost: list[str] = []
-        for at in range(0, len(ids), LEASED_AT_ONCE):
-            some = packed(ids[at : at + LEASED_AT_ONCE])
-            with redis_errors():
-                lost += self._finish(self._keys.queue, token, some)
+        for some in in_parts(ids, LEASED_AT_ONCE):
+            lost += self._finish(self._keys.queue, token, packed(some))
         return tuple(lost)
 
     def fail(
@@ -228,29 +220,26 @@ class Queue:
         `answered_ms` is when the provider last answered anybody, 0 where that is not known.
         """
         outcomes: list[FailureOutcome] = []
-        for at in range(0, len(failures), FAILURES_AT_ONCE):
+        for some in in_parts(failures, FAILURES_AT_ONCE):
             args = [token]
-            for failure in failures[at : at + FAILURES_AT_ONCE]:
+            for failure in some:
                 args += [failure.id, failure.error[:500], "final" if failure.final else failure.fault.value]
             options = self._options(retry=self.retry, answered_ms=answered_ms)
-            with redis_errors():
-                outcomes += map(FailureOutcome, self._fail(self._keys.queue, *args, options=options))
+            outcomes += map(FailureOutcome, self._fail(self._keys.queue, *args, options=options))
         return tuple(outcomes)
 
     def release(self, token: str, ids: Sequence[str]) -> int:
         """Hand back leased work to its old place, without counting an attempt; return the number of items."""
         if not ids:
             return 0
-        with redis_errors():
-            return int(self._release(self._keys.queue, token, *ids))
+        return int(self._release(self._keys.queue, token, *ids))
 
     def state(self) -> QueueState:
         """Return the figures, in one round trip of constant cost."""
-        with redis_errors():
-            figures = self._state(
-                [*self._keys.queue[:10], self._keys.queue_owner],
-                options=self._options(server=self._server_name),
-            )
+        figures = self._state(
+            [*self._keys.queue[:10], self._keys.queue_owner],
+            options=self._options(server=self._server_name),
+        )
         return _queue_state(figures)
 
     def begin_run(self, window: Window, share: float) -> tuple[QueueState, int]:
@@ -266,8 +255,7 @@ class Queue:
             window=window.options(CallKind.QUEUE),
             spare={"share": share, "most": most},
         )
-        with redis_errors():
-            *figures, calls = self._begin_run(keys, options=options)
+        *figures, calls = self._begin_run(keys, options=options)
         return _queue_state(figures), int(calls)
 
     def next_retry_ms(self) -> int | None:
@@ -294,11 +282,9 @@ class Queue:
         """Record that the queue is whole, once the body has put in again what may have been lost of it; not
         where the server has lost its memory meanwhile."""
         mark = self._keys.queue_mark(new_id())
-        with redis_errors():
-            self._begin([mark], options={"server": self._server_name})
+        self._begin([mark], options={"server": self._server_name})
         yield
-        with redis_errors():
-            self._own([self._keys.queue_owner, mark], options={"server": self._server_name})
+        self._own([self._keys.queue_owner, mark], options={"server": self._server_name})
 
     def peek(self, count: int) -> list[str]:
         """Return the ids that wait, each lane in its order, the most urgent lane first; takes nothing."""
@@ -347,8 +333,8 @@ class Queue:
     def _read(self, name: str, ids: Sequence[str]) -> Mapping[str, str]:
         """Return the fields of a hash that are there, in one round trip."""
         pipeline = self._client.pipeline(transaction=False)
-        for at in range(0, len(ids), LOOKED_AT_ONCE):
-            pipeline.hmget(name, ids[at : at + LOOKED_AT_ONCE])
+        for some in in_parts(ids, LOOKED_AT_ONCE):
+            pipeline.hmget(name, some)
         texts = [text for some in pipeline.execute() for text in some]
         return {item_id: text for item_id, text in zip(ids, texts, strict=True) if text is not None}
 
@@ -358,10 +344,8 @@ class Queue:
         Dead letters are left alone. What is due is queued again by enqueue-secondary.
         """
         by_code: dict[str, list[str]] = {"c": [], "l": [], "u": []}
-        for at in range(0, len(ids), LETTERS_AT_ONCE):
-            some = ids[at : at + LETTERS_AT_ONCE]
-            with redis_errors():
-                codes = self._cancel(self._keys.queue, *some)
+        for some in in_parts(ids, LETTERS_AT_ONCE):
+            codes = self._cancel(self._keys.queue, *some)
             for item_id, code in zip(some, codes, strict=True):
                 by_code[code].append(item_id)
         return Cancelled(*(tuple(some) for some in by_code.values()))
@@ -385,8 +369,7 @@ class Queue:
 
     def dead_letters(self, count: int = 100) -> list[DeadLetter]:
         """Return the youngest dead letters, newest first."""
-        with redis_errors():
-            fields = self._dead_letters(self._keys.queue, count)
+        fields = self._dead_letters(self._keys.queue, count)
         return [
             DeadLetter(item_id, LANES[int(rank)], int(attempts), int(died_ms), error)
             for item_id, died_ms, rank, attempts, error in zip(*[iter(fields)] * 5, strict=True)
@@ -417,11 +400,9 @@ class Queue:
     def retry_dead(self, ids: Sequence[str]) -> Retried:
         """Put dead letters back at the end of their lanes, with all their attempts anew."""
         by_code: dict[str, list[str]] = {"a": [], "d": [], "x": [], "u": []}
-        for at in range(0, len(ids), LETTERS_AT_ONCE):
-            some = ids[at : at + LETTERS_AT_ONCE]
+        for some in in_parts(ids, LETTERS_AT_ONCE):
             keys = [*self._keys.queue, self._keys.queue_stamp]
-            with redis_errors():
-                codes = self._retry_dead(keys, *some, options=self._options(max_size=self.max_size))
+            codes = self._retry_dead(keys, *some, options=self._options(max_size=self.max_size))
             for item_id, code in zip(some, codes, strict=True):
                 by_code[code].append(item_id)
         return Retried(*(tuple(some) for some in by_code.values()))
@@ -429,9 +410,8 @@ class Queue:
     def drop_dead(self, ids: Sequence[str]) -> tuple[str, ...]:
         """Delete dead letters; return the ids of those that were there."""
         dropped: list[str] = []
-        for at in range(0, len(ids), LETTERS_AT_ONCE):
-            with redis_errors():
-                dropped += self._drop_dead(self._keys.queue, *ids[at : at + LETTERS_AT_ONCE])
+        for some in in_parts(ids, LETTERS_AT_ONCE):
+            dropped += self._drop_dead(self._keys.queue, *some)
         return tuple(dropped)
 
 

@@ -6,19 +6,26 @@ and counts follow. `--@include FILE` takes in the text of a helper file.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from importlib import resources
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
-import redis
 
-if TYPE_CHECKING:
-    from assetbatch.state.connection import RedisClient
+from assetbatch.state.connection import RedisClient, redis_errors
 
 packed = msgspec.msgpack.encode
 """Return a value as a script unpacks it (`cmsgpack.unpack`)."""
+
+
+T = TypeVar("T")
+
+
+def in_parts(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    """Yield the items in parts of at most `size`: a script holds up the server while it runs."""
+    for at in range(0, len(items), size):
+        yield items[at : at + size]
 
 
 class Script:
@@ -43,14 +50,11 @@ class Script:
     ) -> Any:
         """Run the script with the options, if there are any, before the other arguments.
 
-        Raise what the library raises, with the name of the script.
+        Raise RedisError.
         """
         head = [] if options is None else [packed(options)]
-        try:
+        with redis_errors(self._name):
             return self._registered(keys=keys, args=[*head, *args])
-        except redis.exceptions.ResponseError as error:
-            error.script_name = self._name  # type: ignore[attr-defined]  # the server does not say it
-            raise
 
 
 class ScriptLine(NamedTuple):

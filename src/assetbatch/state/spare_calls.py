@@ -5,10 +5,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from assetbatch.deadline import monotonic
 from assetbatch.domain.queueing import CallKind
+from assetbatch.state.clock import Clock, server_clock
 from assetbatch.state.connection import RedisClient, redis_errors
 from assetbatch.state.keys import Keys
 from assetbatch.state.process_id import new_id
@@ -20,7 +19,7 @@ class SpareCalls:
     """The spare calls of an installation. `clock_ms` is given by tests only; else Redis TIME counts."""
 
     def __init__(
-        self, client: RedisClient, keys: Keys, window: Window, *, clock_ms: Callable[[], int] | None = None
+        self, client: RedisClient, keys: Keys, window: Window, *, clock_ms: Clock = server_clock
     ) -> None:
         self._client = client
         self._keys = keys
@@ -34,11 +33,10 @@ class SpareCalls:
         call_id, taken_at = f"{new_id()}:spare", monotonic()
         keys = [*self._keys.queue_waiting, self._keys.spare, *self._window.keys]
         options = {
-            "now_ms": self._clock() if self._clock else None,
+            "now_ms": self._clock(),
             "window": self._window.options(CallKind.QUEUE),
         }
-        with redis_errors():
-            granted = self._take(keys, call_id, options=options)
+        granted = self._take(keys, call_id, options=options)
         return Grant(call_id, taken_at) if granted else None
 
     def rest(self, until_ms: int) -> None:

@@ -13,7 +13,8 @@ import msgspec
 
 from assetbatch.deadline import monotonic
 from assetbatch.domain.queueing import CallKind, CallLimit, DenialReason, Denied
-from assetbatch.state.connection import RedisClient, redis_errors
+from assetbatch.state.clock import Clock, server_clock
+from assetbatch.state.connection import RedisClient
 from assetbatch.state.keys import Keys
 from assetbatch.state.process_id import new_id, this_host
 from assetbatch.state.scripts import Script
@@ -129,7 +130,7 @@ class Window:
         *,
         first_call: Callable[[Callable[[], object]], bool] = never,
         free_dead: Callable[[], bool] = lambda: False,
-        clock_ms: Callable[[], int] | None = None,
+        clock_ms: Clock = server_clock,
     ) -> None:
         """Prepare, without a connection.
 
@@ -158,16 +159,13 @@ class Window:
         self._reserve = Script(client, "reserve")
         self._state = Script(client, "window_state")
 
-    def _now_ms(self) -> int | None:
-        return self._clock() if self._clock else None
-
     def options(self, kind: CallKind, lead_seconds: float | None = None) -> dict[str, object]:
         """Return what the scripts have to know of this window; `lua/_window.lua` says what each means."""
         lead_ms = self.max_in_flight_ms
         if lead_seconds is not None:
             lead_ms = min(lead_ms, round(lead_seconds * 1000))
         return {
-            "now_ms": self._now_ms(),
+            "now_ms": self._clock(),
             "limit": self.call_limit.limit,
             "window_ms": self.call_limit.window_ms,
             "max_in_flight_ms": self.max_in_flight_ms,
@@ -191,8 +189,7 @@ class Window:
         call_id = call_id or new_id()
         while True:
             taken_at = monotonic()
-            with redis_errors():
-                answer, *denial = self._grant(self.keys, call_id, options=self.options(kind, lead_seconds))
+            answer, *denial = self._grant(self.keys, call_id, options=self.options(kind, lead_seconds))
             if answer == "granted":
                 return Grant(call_id, taken_at)
             if answer == "unknown":
@@ -215,8 +212,7 @@ class Window:
 
     def abandon_wait(self, call_id: str) -> None:
         """Give up the ticket of a call that was denied and will not be asked for again."""
-        with redis_errors():
-            self._abandon_wait(self.keys[3:5], call_id)
+        self._abandon_wait(self.keys[3:5], call_id)
 
     def recover(self) -> None:
         """Trust a server that did not write the log it holds: restarted, emptied, promoted, another one.
@@ -230,17 +226,15 @@ class Window:
 
     def _trust(self, *, is_first: bool) -> None:
         options = self.options(CallKind.QUEUE) | {"silence_ms": self._silence_ms, "is_first": is_first}
-        with redis_errors():
-            self._recover(self.keys, options=options)
+        self._recover(self.keys, options=options)
 
     def complete(self, grant: Grant, *, arrival_seconds: float = 0.0) -> None:
         """Date the entry of a call to this moment: its answer is in, or it has failed.
 
         A request that may be under way still counts as one that arrives within `arrival_seconds`.
         """
-        options = {"now_ms": self._now_ms(), "arrival_ms": round(arrival_seconds * 1000)}
-        with redis_errors():
-            self._complete(self.keys[:1], grant.call_id, options=options)
+        options = {"now_ms": self._clock(), "arrival_ms": round(arrival_seconds * 1000)}
+        self._complete(self.keys[:1], grant.call_id, options=options)
 
     def extend(self, grant: Grant, kind: CallKind, lead_seconds: float) -> bool:
         """Date the entry of a call that takes longer ahead, by `lead_seconds` from now; return whether it is.
@@ -248,13 +242,11 @@ class Window:
         If not, the call must have ended when it should have before.
         """
         options = self.options(kind, lead_seconds)
-        with redis_errors():
-            return bool(self._extend(self.keys, grant.call_id, options=options))
+        return bool(self._extend(self.keys, grant.call_id, options=options))
 
     def cancel(self, grant: Grant) -> None:
         """Free the slot of a call that was certainly never sent; no later call is kept apart from it."""
-        with redis_errors():
-            self._cancel([self.keys[0], self.keys[6]], grant.call_id, options={"now_ms": self._now_ms()})
+        self._cancel([self.keys[0], self.keys[6]], grant.call_id, options={"now_ms": self._clock()})
 
     def block(self, seconds: float | None) -> int:
         """Block all calls, because the provider said "too many calls"; return until when, in ms.
@@ -263,9 +255,8 @@ class Window:
         """
         window = self.call_limit.window_ms
         duration = window if seconds is None else round(min(max(seconds, 1.0), MAX_BLOCK_SECONDS) * 1000)
-        with redis_errors():
-            options = {"now_ms": self._now_ms(), "duration_ms": duration}
-            return int(self._block(self.keys[1:2], options=options))
+        options = {"now_ms": self._clock(), "duration_ms": duration}
+        return int(self._block(self.keys[1:2], options=options))
 
     def reserve(self, at_ms: int, slots: int, interval_ms: int) -> None:
         """Keep `slots` free for this installation's priority cycle that is expected at `at_ms`.
@@ -274,23 +265,21 @@ class Window:
         installation had reserved before is replaced.
         """
         options = {
-            "now_ms": self._now_ms(),
+            "now_ms": self._clock(),
             "installation": self._settings.keys.prefix,
             "at_ms": at_ms,
             "slots": slots,
             "interval_ms": interval_ms,
             "grace_ms": round(RESERVATION_GRACE_SECONDS * 1000),
         }
-        with redis_errors():
-            self._reserve(self.keys[2:3], options=options)
+        self._reserve(self.keys[2:3], options=options)
 
     def state(self) -> WindowState:
         """Return what is left; changes nothing."""
         limit = self.call_limit
-        with redis_errors():
-            now, used, free_at, reserved, reserved_from, pause, begun = self._state(
-                self.keys, options=self.options(CallKind.QUEUE) | {"silence_ms": self._silence_ms}
-            )
+        now, used, free_at, reserved, reserved_from, pause, begun = self._state(
+            self.keys, options=self.options(CallKind.QUEUE) | {"silence_ms": self._silence_ms}
+        )
         return WindowState(
             now_ms=int(now),
             limit=limit.limit,

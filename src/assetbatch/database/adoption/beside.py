@@ -63,7 +63,7 @@ def left_alone(key: str, mappings: TableMappings, why: Refusal) -> Note:
 
 
 def _unmapped(mappings: TableMappings) -> list[str]:
-    return [key for key in UNASKED if getattr(mappings, key) == TableMapping()]
+    return [key for key in UNASKED if mappings.table(key) == TableMapping()]
 
 
 def _place(key: str, mappings: TableMappings) -> tuple[str, str]:

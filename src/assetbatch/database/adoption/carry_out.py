@@ -11,7 +11,7 @@ from assetbatch.database import migrations, partitions
 from assetbatch.database.adoption.findings import Part
 from assetbatch.database.adoption.plan import Plan
 from assetbatch.database.adoption.recognition import KEYS
-from assetbatch.database.failures import NOT_ABOUT_THE_TABLE
+from assetbatch.database.failures import NOT_ABOUT_THE_TABLE, said_by
 from assetbatch.database.quoting import place, quoted
 from assetbatch.database.session import Connection
 from assetbatch.database.statements import Statements
@@ -91,7 +91,7 @@ def _check_updates(connection: Connection, found: Plan) -> None:
         except psycopg.Error as error:
             if error.sqlstate is None or error.sqlstate[:2] in NOT_ABOUT_THE_TABLE:
                 raise
-            said = " ".join((error.diag.message_primary or str(error)).split())
+            said = said_by(error)
             raise SchemaRefusedError(
                 f"{where} takes no UPDATE any more once it has {', '.join(new)}: {said} (hint: add the "
                 "columns yourself, and to what the triggers of the table write)"

@@ -59,8 +59,8 @@ class Column(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Index(msgspec.Struct, frozen=True, kw_only=True):
-    """A unique index; `columns` are those of its key, without what it includes besides; `uses` are those and
-    what its expressions speak of."""
+    """A unique index. `columns` are those of its key, without those that it only includes. `uses` are those
+    of its key and of its expressions."""
 
     name: str
     columns: tuple[str, ...]
@@ -73,7 +73,7 @@ class Index(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_plain(self) -> bool:
-        """Whether it keeps every row apart by its columns alone."""
+        """Whether its columns alone tell any two rows apart."""
         return not (self.partial or self.expressions)
 
 

@@ -14,7 +14,7 @@ from assetbatch.database.adoption.findings import Findings, configured, elsewher
 from assetbatch.database.adoption.recognition import KEYS, is_timeframe
 from assetbatch.database.adoption.vocabulary import DISTINGUISHING, LENGTHS, plain, stem
 from assetbatch.database.names import Table
-from assetbatch.database.quoting import listed, place, quoted
+from assetbatch.database.quoting import listed, place, qualified, quoted
 
 Samples = Mapping[str, tuple[str, ...]]
 """Some values of columns: `bars.timeframe`."""
@@ -33,9 +33,8 @@ _ROW_IDS = ("id", "uuid", "uid")
 
 
 class KeyChoice(NamedTuple):
-    """`further` are the columns besides ours that tell rows apart; `missing` are those that a unique
-    index is missing on;
-    `sampled` are columns whose values a remedy would like to name."""
+    """`further` are the columns that tell rows apart together with ours. `missing` are the columns that need
+    a unique index. `sampled` are columns whose values a remedy names."""
 
     further: tuple[str, ...] = ()
     missing: tuple[str, ...] | None = None
@@ -98,8 +97,8 @@ class _Choice:
         return any(self._column(name).is_surrogate for name in self._further(index))
 
     def _is_another_key(self, index: Index) -> bool:
-        """Whether rows are told apart by several columns that are not ours alone: two of them may well have
-        the same in ours."""
+        """Return whether columns of others are part of what tells rows apart: two rows may then have the same
+        values in ours."""
         others = [name for name in index.uses if name not in self._ours]
         if index.partial or not others or len(index.uses) == 1:
             return False
@@ -112,7 +111,7 @@ class _Choice:
         return tuple(name for name in self._further(index) if name not in self._table.constants)
 
     def _added(self) -> KeyChoice:
-        """Add a unique index, if nothing tells rows apart besides our columns and constants."""
+        """Add a unique index, if only our columns and constants tell rows apart."""
         apart = [
             column.name
             for column in self._facts.columns
@@ -164,7 +163,7 @@ class _Choice:
         )
 
     def _refuse_deferrable(self, index: Index) -> None:
-        name = f"{quoted(self._facts.schema)}.{quoted(index.name)}"
+        name = qualified(self._facts.schema, index.name)
         self._findings.refuse(
             f"the unique constraint {name} of {self._place}", "is deferrable", f"make {name} not deferrable"
         )

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from itertools import combinations
+from itertools import combinations, product
 
 import msgspec
 
-from assetbatch.config.tables import BARS, OF_INSTRUMENTS, TABLES, TableMapping, TableMappings
+from assetbatch.config.tables import BARS, OF_INSTRUMENTS, TABLES, TableMappings
 from assetbatch.database.adoption.catalogue import Catalogue, Column, Kind, ZoneFacts
 from assetbatch.database.adoption.findings import (
     Addition,
@@ -25,7 +25,7 @@ from assetbatch.database.adoption.findings import (
 )
 from assetbatch.database.adoption.inserts import Insert, insert_provider, insert_symbols
 from assetbatch.database.adoption.keys import KeyChoice, choose_key, constants_wanted
-from assetbatch.database.adoption.recognition import KEYS, Recognised, Recognition, is_timeframe
+from assetbatch.database.adoption.recognition import KEYS, REFERENCES, Recognised, Recognition, is_timeframe
 from assetbatch.database.adoption.vocabulary import (
     DISTINGUISHING,
     EXPECTED,
@@ -39,7 +39,7 @@ from assetbatch.database.adoption.vocabulary import (
 )
 from assetbatch.database.names import OWN, Names, Reference, Table
 from assetbatch.database.partitions import BY_HAND
-from assetbatch.database.quoting import listed, literal, place, quoted
+from assetbatch.database.quoting import listed, literal, place, qualified, quoted
 from assetbatch.database.statements import Statements
 from assetbatch.domain.assets import Asset
 from assetbatch.domain.formatting import listed as some_of
@@ -182,7 +182,7 @@ class _Planner:
                 changed[key] = msgspec.structs.replace(table, key=choice.further)
                 columns = listed((*(table.columns[ours] for ours in KEYS[key]), *choice.further))
                 self._findings.take(place(table), f"is told apart by ({columns})")
-        return recognised._replace(names=msgspec.structs.replace(recognised.names, **changed)), choices
+        return recognised.with_names(**changed), choices
 
     def _check_rows(self, recognised: Recognised, choices: Mapping[str, KeyChoice]) -> None:
         names, rows = recognised.names, self._rows
@@ -194,18 +194,14 @@ class _Planner:
                 f"has duplicates in ({listed(columns)}), such as {example[:80]}",
                 f"remove the duplicates from {place(table)}",
             )
-        for key, ours, target in (
-            *((key, "symbol_id", "symbols") for key in OF_INSTRUMENTS),
-            ("sync_status", "ticker_id", "symbols"),
-            ("sync_status", "provider_id", "providers"),
-        ):
-            example = rows.orphans.get(f"{key}.{ours}", "")
-            if f"{key}.{ours}" not in rows.orphans:
+        for key, ours, target in REFERENCES:
+            orphan = rows.orphans.get(f"{key}.{ours}")
+            if orphan is None:
                 continue
             table, other = names.table(key), names.table(target)
             self._findings.refuse(
-                f"{place(table)}.{quoted(table.columns[ours])}",
-                f"has {example[:80]}, which is no row of {place(other)}: no foreign key says whose ids "
+                place(table, table.columns[ours]),
+                f"has {orphan[:80]}, which is no row of {place(other)}: no foreign key says whose ids "
                 "these are",
                 f"set database.tables.{target}.table to the table that they belong to, or remove such rows, "
                 f"or {elsewhere(key)}",
@@ -218,7 +214,7 @@ class _Planner:
             table = names.symbols
             column = quoted(table.columns["metadata"])
             self._findings.refuse(
-                f"{place(table)}.{column}",
+                place(table, table.columns["metadata"]),
                 "has values that are no jsonb",
                 f"mend what SELECT {column}::jsonb FROM {place(table)} shows",
             )
@@ -268,7 +264,7 @@ class _Planner:
                     self._warn_of_label(key, table, column)
 
     def _check_timeframe(self, key: str, table: Table, column: Column) -> None:
-        named = f"{place(table)}.{quoted(column.name)}"
+        named = place(table, column.name)
         known = _QUOTED.match(column.default or "")
         preset = known[1] if known else column.default
         if preset is not None and plain(preset) in LENGTHS[key]:
@@ -290,12 +286,12 @@ class _Planner:
         preset = _QUOTED.match(column.default or "")
         if preset is None or plain(column.name) not in DISTINGUISHING or plain(preset[1]) in PROVIDERS:
             return
-        named = f"{place(table)}.{quoted(column.name)}"
+        named = place(table, column.name)
         remedy = f"say it otherwise: {configured(key, f'{column.name}: {PROVIDER}')}"
         self._findings.warn(named, f"is {preset[1][:40]} by default, in bars of assetbatch too", remedy)
 
     def _check_insisting(self, key: str, table: Table, column: Column) -> None:
-        named = f"{place(table)}.{quoted(column.name)}"
+        named = place(table, column.name)
         if column.base == "uuid" and self._may_make_uuids(key, column):
             self._findings.add(
                 Part.DEFAULT,
@@ -340,20 +336,17 @@ class _Planner:
             column = recognised.column("sync_status", ours)
             if column is not None and column.not_null:
                 self._findings.refuse(
-                    f"{place(table)}.{quoted(column.name)}",
+                    place(table, column.name),
                     "must take NULL for what is not known",
                     f"ALTER TABLE {place(table)} ALTER COLUMN {quoted(column.name)} DROP NOT NULL",
                 )
 
     def _check_optional(self, recognised: Recognised) -> None:
-        for key in BARS:
-            if key in recognised.tables:
-                self._check_optional_of(key, recognised)
-
-    def _check_optional_of(self, key: str, recognised: Recognised) -> None:
-        facts, table = recognised.tables[key], recognised.names.table(key)
-        for ours in _OPTIONAL_BARS:
-            if ours in table.columns or ours in self._mapping(key).columns:
+        for key, ours in product(BARS, _OPTIONAL_BARS):
+            facts, table = recognised.tables.get(key), recognised.names.table(key)
+            if facts is None:
+                continue
+            if ours in table.columns or ours in self._mappings.table(key).columns:
                 continue
             generated = any(column.generated and plain(column.name) == ours for column in facts.columns)
             if not generated:
@@ -367,41 +360,33 @@ class _Planner:
     # --- values ---
 
     def _with_values(self, recognised: Recognised) -> Recognised:
-        names = recognised.names
         given = {
             key: msgspec.structs.replace(
-                names.table(key),
+                recognised.names.table(key),
                 missing=self._missing(key, recognised),
                 instrument=self._instrument(key, recognised),
             )
             for key in OF_INSTRUMENTS
         }
-        names = msgspec.structs.replace(
-            names,
-            **given,
-            states=self._states(recognised),
-            provider=self._provider(recognised),
-        )
+        states, provider = self._states(recognised), self._provider(recognised)
         zoned = {
-            key: msgspec.structs.replace(names.table(key), zones=self._zones(key, recognised))
+            key: msgspec.structs.replace(
+                given.get(key, recognised.names.table(key)), zones=self._zones(key, recognised)
+            )
             for key in ("symbols", *OF_INSTRUMENTS, "sync_status")
         }
-        return recognised._replace(names=msgspec.structs.replace(names, **zoned))
-
-    def _mapping(self, key: str) -> TableMapping:
-        mapping: TableMapping = getattr(self._mappings, key)
-        return mapping
+        return recognised.with_names(**zoned, states=states, provider=provider)
 
     def _missing(self, key: str, recognised: Recognised) -> dict[str, float]:
         """Return what is written to columns that take no NULL where the provider gives no value."""
         found: dict[str, float] = {}
         table = recognised.names.table(key)
-        given = self._mapping(key).missing
+        given = self._mappings.table(key).missing
         for ours in _OPTIONAL_BARS:
             column = recognised.column(key, ours)
             if column is None:
                 continue
-            named = f"{place(table)}.{quoted(column.name)}"
+            named = place(table, column.name)
             preset = _NUMBER.match(column.default or "")
             if ours in given:
                 found[ours] = given[ours]
@@ -426,14 +411,14 @@ class _Planner:
         if chosen == "id" or column is None:
             return chosen
         facts = recognised.tables[key]
-        if self._mapping(key).instrument is None and facts.reference(column.name) is None:
+        if self._mappings.table(key).instrument is None and facts.reference(column.name) is None:
             before: Table | None = getattr(self._catalogue.installed, key, None)
             same = before is not None and before.columns.get("symbol_id") == column.name
             if same and before is not None and before.instrument != "id":
                 chosen = before.instrument
             elif self._rows.instruments.get(key, frozenset()) == frozenset({"polygon_ticker"}):
                 chosen = "polygon_ticker"
-        self._findings.take(f"{place(table)}.{quoted(column.name)}", f"holds the {chosen} of an asset")
+        self._findings.take(place(table, column.name), f"holds the {chosen} of an asset")
         return chosen
 
     def _states(self, recognised: Recognised) -> dict[str, str]:
@@ -442,7 +427,7 @@ class _Planner:
         if column is None:
             return dict(mapped)
         table = recognised.names.sync_status
-        named = f"{place(table)}.{quoted(column.name)}"
+        named = place(table, column.name)
 
         def accepts(word: str) -> bool:
             if column.labels:
@@ -510,7 +495,7 @@ class _Planner:
             column = recognised.column(key, ours)
             if column is None or column.base != "timestamp":
                 continue
-            named = f"{place(table)}.{quoted(column.name)}"
+            named = place(table, column.name)
             zone, why = self._zone(column, self._rows.zones.get(f"{key}.{ours}", ZoneFacts()))
             self._findings.take(named, f"has no time zone: moments are written there in {zone} ({why})")
             if zone == "UTC":
@@ -671,7 +656,7 @@ class _Planner:
         for one in self._catalogue.bars_alike:
             if (one.schema, one.table) in known:
                 continue
-            named = f"{quoted(one.schema)}.{quoted(one.table)}"
+            named = qualified(one.schema, one.table)
             remedy = f"to use it instead: {configured('bars', f'table: {one.schema}.{one.table}')}"
             self._findings.warn(named, "looks like a table of bars, and another is made", remedy)
 
@@ -697,6 +682,7 @@ class _Planner:
 
     def _made(self, recognised: Recognised) -> dict[str, str]:
         """Return what fills the places of the table templates, except the names."""
+        symbols = recognised.names.symbols
         ids = {"uuid": "DEFAULT gen_random_uuid()"}
         counted = "GENERATED BY DEFAULT AS IDENTITY"
         return {
@@ -704,9 +690,7 @@ class _Planner:
             "symbol_id_made": ids.get(recognised.symbol_id_type, counted),
             "provider_id_type": recognised.provider_id_type,
             "provider_id_made": ids.get(recognised.provider_id_type, counted),
-            "ticker_id_comment": literal(
-                f"{place(recognised.names.symbols)}.{quoted(recognised.names.symbols.columns['id'])}"
-            ),
+            "ticker_id_comment": literal(place(symbols, symbols.columns["id"])),
         }
 
     def _add_rows(self, recognised: Recognised) -> list[str]:

@@ -23,7 +23,7 @@ from assetbatch.database.adoption.catalogue import (
 )
 from assetbatch.database.adoption.inserts import Insert, insert_provider, insert_symbols
 from assetbatch.database.adoption.plan import OWN_SCHEMA, Draft, draft, provider_code
-from assetbatch.database.adoption.recognition import SINCE, Recognised, wanted_place
+from assetbatch.database.adoption.recognition import REFERENCES, SINCE, Recognised, wanted_place
 from assetbatch.database.adoption.vocabulary import (
     EVERY_WORD,
     EXPECTED,
@@ -32,11 +32,11 @@ from assetbatch.database.adoption.vocabulary import (
     PROVIDERS,
     plain,
 )
-from assetbatch.database.failures import ROW_REFUSED, UNTRANSLATABLE, is_of_data
+from assetbatch.database.failures import ROW_REFUSED, UNTRANSLATABLE, is_of_data, said_by
 from assetbatch.database.migrations import all_migrations, load_names, own_tables_missing, version_of
-from assetbatch.database.names import OWN
+from assetbatch.database.names import OWN, Names
 from assetbatch.database.partitions import Partition, looked_after
-from assetbatch.database.quoting import listed, place, quoted
+from assetbatch.database.quoting import listed, place, qualified, quoted
 from assetbatch.database.session import Connection
 from assetbatch.database.statements import Statements
 from assetbatch.database.text import PLAIN
@@ -128,7 +128,7 @@ def _words_for_prices() -> dict[str, list[str]]:
 def _with_rows(connection: Connection, facts: TableFacts) -> TableFacts:
     if not facts.is_table:
         return facts
-    where = f"{quoted(facts.schema)}.{quoted(facts.name)}"
+    where = qualified(facts.schema, facts.name)
     ((has_rows,),) = connection.execute(Statements()("adoption.has_rows", table=where)).fetchall()
     return msgspec.structs.replace(facts, has_rows=has_rows)
 
@@ -208,22 +208,9 @@ class _Rows:
     def _orphans(self, recognised: Recognised) -> dict[str, str]:
         """Return examples of references that lead nowhere. A text that is a symbol speaks for itself."""
         names = recognised.names
-        symbol_id = names.symbols.columns["id"]
-        sync_target = names.sync_status_target or symbol_id
-        wanted = {
-            **{
-                (key, "symbol_id", "symbols"): (table.target or symbol_id)
-                if table.instrument == "id"
-                else None
-                for key, table in zip(OF_INSTRUMENTS, names.of_instruments, strict=True)
-            },
-            ("sync_status", "ticker_id", "symbols"): None
-            if sync_target == names.symbols.columns["symbol"]
-            else sync_target,
-            ("sync_status", "provider_id", "providers"): names.providers.columns["id"],
-        }
         found: dict[str, str] = {}
-        for (key, ours, target), target_column in wanted.items():
+        for key, ours, target in REFERENCES:
+            target_column = _target_column(names, key, target)
             facts, column = recognised.tables.get(key), recognised.column(key, ours)
             if target_column is None or facts is None or column is None or target not in recognised.tables:
                 continue
@@ -393,7 +380,7 @@ class _Rows:
             if not _is_about_values(error) or (error.sqlstate == UNTRANSLATABLE and parameters):
                 raise
             self._connection.execute("ROLLBACK TO SAVEPOINT tried")
-            return " ".join((error.diag.message_primary or str(error)).split())
+            return said_by(error)
         self._connection.execute("ROLLBACK TO SAVEPOINT tried")
         return rows
 
@@ -416,7 +403,20 @@ def _before(recognised: Recognised) -> Recognised:
         )
         for key in TABLES
     }
-    return recognised._replace(names=msgspec.structs.replace(names, **without))
+    return recognised.with_names(**without)
+
+
+def _target_column(names: Names, key: str, target: str) -> str | None:
+    """Return the column that a table's reference to the table `target` leads to; None for a text that is the
+    symbol."""
+    if target == "providers":
+        return names.providers.columns["id"]
+    symbol_id = names.symbols.columns["id"]
+    if key == "sync_status":
+        column = names.sync_status_target or symbol_id
+        return None if column == names.symbols.columns["symbol"] else column
+    table = names.table(key)
+    return (table.target or symbol_id) if table.instrument == "id" else None
 
 
 def _leads_an_index(facts: TableFacts, column: str) -> bool:

@@ -16,7 +16,6 @@ from assetbatch.config.tables import (
     OF_INSTRUMENTS,
     TABLES,
     Constant,
-    TableMapping,
     TableMappings,
 )
 from assetbatch.database.adoption.catalogue import Catalogue, Column, Kind, TableFacts
@@ -34,7 +33,7 @@ from assetbatch.database.adoption.vocabulary import (
     stem,
 )
 from assetbatch.database.names import OWN, Names, Reference, Table
-from assetbatch.database.quoting import listed, place, quoted
+from assetbatch.database.quoting import listed, place, qualified, quoted
 
 KEYS: Mapping[str, tuple[str, ...]] = {
     "symbols": ("symbol",),
@@ -47,11 +46,12 @@ KEYS: Mapping[str, tuple[str, ...]] = {
 }
 """The columns of ours by which a row of each table is known."""
 
-_USERS: Mapping[str, tuple[tuple[str, str], ...]] = {
-    "symbols": (*((key, "symbol_id") for key in OF_INSTRUMENTS), ("sync_status", "ticker_id")),
-    "providers": (("sync_status", "provider_id"),),
-}
-"""The columns that refer to rows of a table."""
+REFERENCES = (
+    *((key, "symbol_id", "symbols") for key in OF_INSTRUMENTS),
+    ("sync_status", "ticker_id", "symbols"),
+    ("sync_status", "provider_id", "providers"),
+)
+"""The columns that refer to rows of another table: table, column, the other table."""
 
 _MOMENTS = ("timestamptz", "timestamp")
 
@@ -74,6 +74,10 @@ class Recognised(NamedTuple):
         facts = self.tables.get(key)
         return facts.column(table.columns[ours]) if facts and ours in table.columns else None
 
+    def with_names(self, **changed: object) -> Recognised:
+        """Return the same with other names."""
+        return self._replace(names=msgspec.structs.replace(self.names, **changed))
+
 
 def as_text(value: Constant) -> str:
     """Return a constant as PostgreSQL reads it."""
@@ -85,8 +89,7 @@ def as_text(value: Constant) -> str:
 def wanted_place(key: str, mappings: TableMappings) -> tuple[str, str]:
     """Return schema and name of a table: the configured ones, else ours. The other bars and the splits lie
     beside the bars of five minutes."""
-    mapping: TableMapping = getattr(mappings, key)
-    own = OWN.table(key)
+    mapping, own = mappings.table(key), OWN.table(key)
     if mapping.table is None:
         is_beside = key in OF_INSTRUMENTS and key != "bars"
         return wanted_place("bars", mappings)[0] if is_beside else own.schema, own.name
@@ -143,13 +146,8 @@ class Recognition:
 
     # --- tables ---
 
-    def _mapping(self, key: str) -> TableMapping:
-        mapping: TableMapping = getattr(self._mappings, key)
-        return mapping
-
-    def _place(self, key: str) -> str:
-        schema, name = wanted_place(key, self._mappings)
-        return f"{quoted(schema)}.{quoted(name)}"
+    def _place(self, key: str, *column: str) -> str:
+        return qualified(*wanted_place(key, self._mappings), *column)
 
     def _check_kind(self, key: str) -> None:
         facts = self._tables.get(key)
@@ -189,20 +187,17 @@ class Recognition:
 
     def _check_missing_symbols(self) -> None:
         """Refuse to make a table whose ids rows of another one may refer to already."""
-        for target, key, candidates in (
-            *(("symbols", key, self._references(key, "symbol_id")) for key in OF_INSTRUMENTS),
-            ("symbols", "sync_status", self._references("sync_status", "ticker_id")),
-            ("providers", "sync_status", self._references("sync_status", "provider_id")),
-        ):
+        for key, ours, target in REFERENCES:
             facts = self._tables.get(key)
             if target in self._tables or facts is None or not facts.is_table:
                 continue
+            candidates = self._candidates(key, facts, ours)
             for column in candidates:
                 reference = facts.reference(column.name)
                 if reference:
                     theirs = f"{reference.schema}.{reference.table}"
                     self._findings.refuse(
-                        f"{self._place(key)}.{quoted(column.name)}",
+                        self._place(key, column.name),
                         f"refers to {theirs}, and {self._place(target)} is not there",
                         f"set database.tables.{target}.table: {theirs}",
                     )
@@ -217,20 +212,17 @@ class Recognition:
                         f"{elsewhere(key)}",
                     )
 
-    def _references(self, key: str, ours: str) -> list[Column]:
+    def _candidates(self, key: str, facts: TableFacts, ours: str) -> list[Column]:
         """Return the columns that may be the reference `ours` of a table, the likeliest first."""
-        facts = self._tables.get(key)
-        if facts is None:
-            return []
-        mapped = self._mapping(key).columns.get(ours)
+        mapped = self._mappings.table(key).columns.get(ours)
         if mapped is not None:
             return [column for column in facts.columns if column.name == mapped]
-        return _candidates(facts, ours, EXPECTED[key][ours]) or []
+        return _candidates(facts, ours, EXPECTED[key][ours])
 
     # --- columns ---
 
     def _find(self, key: str, ours: str, wanted: Wanted) -> None:
-        facts, mapping = self._tables.get(key), self._mapping(key)
+        facts, mapping = self._tables.get(key), self._mappings.table(key)
         where = f"database.tables.{key}.{ours}"
         if facts is None:
             self._columns[key][ours] = mapping.columns.get(ours) or ours
@@ -289,7 +281,7 @@ class Recognition:
                 pass
             elif wanted.required:
                 self._findings.refuse(
-                    f"{self._place(key)}.{quoted(column.name)}",
+                    self._place(key, column.name),
                     "is generated: nothing can be stored in it",
                     "make it an ordinary column",
                 )
@@ -298,7 +290,7 @@ class Recognition:
                 return
         self._columns[key][ours] = column.name
         if column.name != ours:
-            self._findings.take(f"{self._place(key)}.{quoted(column.name)}", f"is used as {ours}")
+            self._findings.take(self._place(key, column.name), f"is used as {ours}")
 
     def _miss(self, key: str, ours: str, wanted: Wanted, where: str) -> None:
         facts = self._tables[key]
@@ -327,7 +319,7 @@ class Recognition:
         ours = next((ours for ours, one in EXPECTED[key].items() if one is wanted), "")
         spare = f"set database.tables.{key}.{ours}: null" if not wanted.required and not wanted.added else ""
         self._findings.refuse(
-            f"{self._place(key)}.{name}",
+            self._place(key, column.name),
             f"is {column.type} and must be {type_name}",
             "where every program that uses it takes that: "
             f"ALTER TABLE {self._place(key)} ALTER COLUMN {name} TYPE {type_name} USING "
@@ -339,7 +331,7 @@ class Recognition:
         """Refuse bars that are known by their end: each would be stored beside its place."""
         for key in ("bars", "bars_1m"):
             facts = self._tables.get(key)
-            if facts is not None and "ts" not in self._mapping(key).columns:
+            if facts is not None and "ts" not in self._mappings.table(key).columns:
                 self._check_closes_of(key, facts)
 
     def _check_closes_of(self, key: str, facts: TableFacts) -> None:
@@ -353,7 +345,7 @@ class Recognition:
         if end is None:
             return
         self._findings.refuse(
-            f"{self._place(key)}.{quoted(end)}",
+            self._place(key, end),
             "is the end of a bar, and the table's key: bars of assetbatch are known by their start",
             elsewhere(key),
         )
@@ -362,7 +354,7 @@ class Recognition:
 
     def _find_id(self, key: str, text: str) -> None:
         """Find the column by which other tables refer to this one; never one is added."""
-        facts, mapping = self._tables.get(key), self._mapping(key)
+        facts, mapping = self._tables.get(key), self._mappings.table(key)
         if facts is None:
             self._columns[key]["id"] = mapping.columns.get("id") or "id"
             return
@@ -404,8 +396,8 @@ class Recognition:
         """Return the names in their order, first those of the type of the columns that refer to them."""
         families = {
             _family(column.base, column.is_text)
-            for user, ours in _USERS[key]
-            if (column := self._reference_column(user, ours)) is not None and not column.is_text
+            for user, ours, target in REFERENCES
+            if target == key and (column := self._column(user, ours)) is not None and not column.is_text
         }
         columns = {column.name: _family(column.base, column.is_text) for column in self._tables[key].columns}
         return sorted(names, key=lambda name: columns[name] not in families)
@@ -413,14 +405,14 @@ class Recognition:
     def _take_id(self, key: str, name: str) -> None:
         self._columns[key]["id"] = name
         if name != "id":
-            self._findings.take(f"{self._place(key)}.{quoted(name)}", "is used as id")
+            self._findings.take(self._place(key, name), "is used as id")
 
     def _referred_columns(self, key: str) -> list[str]:
         """Return the columns of a table that foreign keys of bars and sync_status lead to."""
         found = []
-        for user, ours in _USERS[key]:
-            facts = self._tables.get(user)
-            wanted = wanted_place(key, self._mappings)
+        wanted = wanted_place(key, self._mappings)
+        for user, ours, target in REFERENCES:
+            facts = self._tables.get(user) if target == key else None
             reference = facts.reference(self._columns[user].get(ours, ""), wanted) if facts else None
             if reference and (reference.schema, reference.table) == wanted:
                 found.append(reference.target_column)
@@ -457,12 +449,12 @@ class Recognition:
 
     def _table(self, key: str) -> Table:
         schema, name = wanted_place(key, self._mappings)
-        facts, mapping = self._tables.get(key), self._mapping(key)
+        facts, mapping = self._tables.get(key), self._mappings.table(key)
         columns = self._columns[key]
         own = OWN.table(key)
         if (schema, name) != (own.schema, own.name):
             told = "is used as" if facts else "is made as"
-            self._findings.take(f"{quoted(schema)}.{quoted(name)}", f"{told} {place(own)}")
+            self._findings.take(qualified(schema, name), f"{told} {place(own)}")
         for constant, value in mapping.constants.items():
             where = f"database.tables.{key}.{constant}"
             if facts is None:
@@ -477,14 +469,12 @@ class Recognition:
                 self._no_column(key, constant, where)
             elif column.generated or column.identity_always:
                 self._findings.refuse(
-                    f"{self._place(key)}.{quoted(constant)}",
+                    self._place(key, constant),
                     "is generated: it takes no constant",
                     f"leave out {where}",
                 )
             else:
-                self._findings.take(
-                    f"{self._place(key)}.{quoted(constant)}", f"is {as_text(value)!r} in every row of ours"
-                )
+                self._findings.take(self._place(key, constant), f"is {as_text(value)!r} in every row of ours")
         taken = [name for ours, name in columns.items() if ours != "id"] + list(mapping.constants)
         for name in dict.fromkeys(name for name in taken if taken.count(name) > 1):
             self._findings.refuse(
@@ -498,27 +488,25 @@ class Recognition:
 
     def _made_symbol_base(self) -> str:
         """Return the base type of the ids of a symbols table that is made: that of what refers to it."""
-        for key, ours in _USERS["symbols"]:
-            facts = self._tables.get(key)
-            column = facts.column(self._columns[key][ours]) if facts else None
+        for key, ours, target in REFERENCES:
+            column = self._column(key, ours) if target == "symbols" else None
             if column is not None and column.base in IDS:
                 return "uuid" if column.base == "uuid" else "int8"
         return "int8"
 
     def _made_provider_base(self) -> str:
-        facts = self._tables.get("sync_status")
-        column = facts.column(self._columns["sync_status"]["provider_id"]) if facts else None
+        column = self._column("sync_status", "provider_id")
         return "uuid" if column is not None and column.base == "uuid" else "int8"
 
     def _id_type(self, key: str, made: str) -> tuple[str, str]:
         """Return the type of a table's ids and its base."""
-        facts = self._tables.get(key)
-        column = facts.column(self._columns[key]["id"]) if facts else None
+        column = self._column(key, "id")
         if column is None:
             return {"int8": "bigint"}.get(made, made), made
         return column.base_type, column.base
 
-    def _reference_column(self, key: str, ours: str) -> Column | None:
+    def _column(self, key: str, ours: str) -> Column | None:
+        """Return the column that stands for one of ours, where its table is there."""
         facts = self._tables.get(key)
         return facts.column(self._columns[key][ours]) if facts else None
 
@@ -531,7 +519,7 @@ class Recognition:
         if (reference.schema, reference.table) != wanted:
             theirs = f"{reference.schema}.{reference.table}"
             self._findings.refuse(
-                f"{self._place(key)}.{quoted(column.name)}",
+                self._place(key, column.name),
                 f"refers to {theirs}, not to {self._place(target)}: its ids belong to other rows",
                 f"set database.tables.{target}.table: {theirs}, or {elsewhere(key)}",
             )
@@ -540,14 +528,14 @@ class Recognition:
 
     def _instrument(self, key: str, symbol_base: str) -> tuple[Reference, str | None]:
         """Decide what a table's column for the instrument holds, and the column of symbols it refers to."""
-        column = self._reference_column(key, "symbol_id")
-        mapped = self._mapping(key).instrument
+        column = self._column(key, "symbol_id")
+        mapped = self._mappings.table(key).instrument
         where = f"database.tables.{key}.instrument"
         if column is None:
             if mapped is not None:
                 self._findings.refuse(self._place(key), "is made by init, with ids", f"leave out {where}")
             return "id", None
-        named = f"{self._place(key)}.{quoted(column.name)}"
+        named = self._place(key, column.name)
         target = self._refuse_foreign(key, column, "symbols")
         symbols = self._columns["symbols"]
         if not column.is_text:
@@ -566,8 +554,7 @@ class Recognition:
             if target == symbols["symbol"]:
                 return "symbol", None
             return "id", None if target == symbols["id"] else target
-        facts = self._tables.get("symbols")
-        id_column = facts.column(symbols["id"]) if facts else None
+        id_column = self._column("symbols", "id")
         is_id = plain(column.name) not in SYMBOL_TEXTS and plain(column.name).endswith("id")
         has_text_id = id_column is not None and id_column.is_text and symbols["id"] != symbols["symbol"]
         if mapped is None and is_id and has_text_id:
@@ -576,15 +563,14 @@ class Recognition:
 
     def _sync_target(self, symbol_base: str) -> str | None:
         """Return the column of symbols that sync_status refers to, where it is not the id."""
-        column = self._reference_column("sync_status", "ticker_id")
+        column = self._column("sync_status", "ticker_id")
         if column is None:
             return None
         symbols = self._columns["symbols"]
         target = self._refuse_foreign("sync_status", column, "symbols")
         if target is not None:
             return None if target == symbols["id"] else target
-        facts = self._tables.get("symbols")
-        id_column = facts.column(symbols["id"]) if facts else None
+        id_column = self._column("symbols", "id")
         if column.is_text and not (id_column is not None and id_column.is_text):
             return symbols["symbol"]
         if column.is_text and plain(column.name) in SYMBOL_TEXTS and symbols["id"] != symbols["symbol"]:
@@ -594,24 +580,26 @@ class Recognition:
         return None
 
     def _check_provider_reference(self, provider_base: str) -> None:
-        column = self._reference_column("sync_status", "provider_id")
+        column = self._column("sync_status", "provider_id")
         if column is None:
             return
         target = self._refuse_foreign("sync_status", column, "providers")
-        facts = self._tables.get("providers")
-        if target is None and column.is_text and facts is not None:
-            id_column = facts.column(self._columns["providers"]["id"])
-            if id_column is not None and not id_column.is_text:
+        if target is None:
+            id_column = self._column("providers", "id")
+            if column.is_text and id_column is not None and not id_column.is_text:
                 self._columns["providers"]["id"] = self._columns["providers"]["code"]
                 return
-        if target is None:
             self._check_family("sync_status", column, provider_base, "providers")
 
     def _check_namesake(self, key: str, ours: str, column: Column) -> None:
         """Refuse ids that are another table's by their name, unless it was said that they are not: in
         the configuration, or by an earlier `init`. A second table of symbols matters where there are rows."""
         wanted, facts = wanted_place("symbols", self._mappings), self._tables[key]
-        if facts.reference(column.name) or ours in self._mapping(key).columns or self._catalogue.installed:
+        if (
+            facts.reference(column.name)
+            or ours in self._mappings.table(key).columns
+            or self._catalogue.installed
+        ):
             return
         elsewhere_to = [(one.schema, one.table) for one in self._catalogue.cousins.get(column.name, ())]
         if elsewhere_to and wanted not in elsewhere_to:
@@ -632,7 +620,7 @@ class Recognition:
 
     def _refuse_namesake(self, key: str, ours: str, column: Column, why: str, others: Sequence[str]) -> None:
         self._findings.refuse(
-            f"{self._place(key)}.{quoted(column.name)}",
+            self._place(key, column.name),
             f"has no foreign key, and {why} {' or '.join(others[:3])}",
             f"set database.tables.symbols.table: {others[0]} if they are; "
             f"database.tables.{key}.{ours}: {column.name} if they are those of {self._place('symbols')}",
@@ -643,14 +631,12 @@ class Recognition:
             base, base in ("text", "varchar", "bpchar", "citext")
         ):
             return
-        identity = self._columns[target]["id"]
-        facts = self._tables.get(target)
-        id_column = facts.column(identity) if facts else None
+        identity, id_column = self._columns[target]["id"], self._column(target, "id")
         its_type = id_column.base_type if id_column else {"int8": "bigint"}.get(base, base)
-        named = f"{self._place(key)}.{quoted(column.name)}"
+        named = self._place(key, column.name)
         self._findings.refuse(
             named,
-            f"is {column.base_type}, but {self._place(target)}.{quoted(identity)} is {its_type}",
+            f"is {column.base_type}, but {self._place(target, identity)} is {its_type}",
             f"give {named} the type {its_type}, or set database.tables.{target}.table to the table that it "
             "refers to",
         )

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-
-from assetbatch.domain.market_hours import start_of_day
+from assetbatch.domain.market_hours import days_span
 from assetbatch.sandbox.market_data import MarketData, aggregates, bar, end_of_utc_day
 from assetbatch.sandbox.parameters import day
 from assetbatch.sandbox.responses import Request, SandboxResponse
@@ -15,7 +13,7 @@ PATH = r"/v2/aggs/grouped/locale/global/market/(fx|crypto)/([^/]+)"
 def respond(data: MarketData, request: Request, kind: str, day_text: str) -> SandboxResponse:
     """Return the bar of each ticker with data on that day."""
     asked = day(request, "date", day_text)
-    start_ms, end_ms = start_of_day(asked), start_of_day(asked + timedelta(days=1))
+    start_ms, end_ms = days_span(asked, asked)
     data.check_range(request, kind, start_ms, end_ms - 1, intraday=False)
     data.check_kind(request, kind)
     # Recorded responses stamp forex with the end of the UTC day and crypto within the day.

@@ -8,6 +8,7 @@ from assetbatch.domain.asset_classes import Market
 from assetbatch.domain.market_hours import last_midnight
 from assetbatch.sandbox.bars import Row
 from assetbatch.sandbox.market_data import MS_TO_NS, MarketData, average, price, trade_size, volume
+from assetbatch.sandbox.parameters import listed
 from assetbatch.sandbox.responses import Request, SandboxResponse, ok, ticker_not_found
 from assetbatch.sandbox.universe import Instrument
 
@@ -19,7 +20,7 @@ def respond(data: MarketData, request: Request, market: str, ticker: str | None)
     data.check_realtime(request)
     kind = "fx" if market == "forex" else "crypto"
     data.check_kind(request, kind)
-    asked = [ticker] if ticker else sorted(set(filter(None, request.query.get("tickers", "").split(","))))
+    asked = [ticker] if ticker else listed(request.query.get("tickers", ""))
     known = (data.instruments.get(one) for one in asked or data.tickers)
     entries = [_entry(data, one, request.now_ms) for one in known if one and one.kind == kind]
     if ticker is None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from assetbatch.sandbox.market_data import (
     MarketData,
+    adjusted_at,
     aggregates,
     bar,
     end_of_session,
     end_of_utc_day,
-    is_adjusted,
     kind_of,
     stock_bar,
 )
@@ -28,8 +28,7 @@ def respond(data: MarketData, request: Request, ticker: str) -> SandboxResponse:
     if instrument is None or row is None:
         return aggregates(request, [], 0, {"ticker": ticker}, kind=kind)
     if instrument.listing:
-        adjusted_ms = request.now_ms if is_adjusted(request.query) else None
-        found = stock_bar(instrument, row, end_of_session(row[0]), adjusted_ms=adjusted_ms)
+        found = stock_bar(instrument, row, end_of_session(row[0]), adjusted_ms=adjusted_at(request))
     else:
         found = bar(instrument, row, end_of_utc_day(row[0]))
     return aggregates(request, [{"T": ticker, **found}], 1, {"ticker": ticker}, kind=kind)

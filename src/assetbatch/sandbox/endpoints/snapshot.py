@@ -8,38 +8,51 @@ from typing import Any
 from assetbatch.domain.asset_classes import Market
 from assetbatch.domain.market_hours import day_of, is_open
 from assetbatch.sandbox.bars import Row
-from assetbatch.sandbox.market_data import MS_TO_NS, MarketData, price, volume
-from assetbatch.sandbox.parameters import choice, integer, page_of_tickers, with_cursor, within
-from assetbatch.sandbox.responses import Request, SandboxResponse, bad_request, ok
-from assetbatch.sandbox.stock_snapshots import universal
+from assetbatch.sandbox.market_data import MS_TO_NS, MarketData, price
+from assetbatch.sandbox.parameters import (
+    Query,
+    any_of,
+    choice,
+    integer,
+    page_of_tickers,
+    with_cursor,
+    within,
+)
+from assetbatch.sandbox.responses import Request, SandboxResponse, ok
+from assetbatch.sandbox.stock_snapshots import session_of, universal
 from assetbatch.sandbox.universe import Instrument
 
 PATH = r"/v3/snapshot"
 
 
+ALL_KINDS = ("fx", "crypto", "stocks", "indices")
+
+
 def respond(data: MarketData, request: Request) -> SandboxResponse:
-    """Return one page of snapshots, 10 unless `limit` says otherwise."""
+    """Return one page of snapshots of any class."""
     data.check_any_realtime(request)
     query = with_cursor(request)
+    kind = choice(request, query, "type", (*ALL_KINDS, "options"), "")
+    tickers = any_of(request, query)
+    if tickers is None:
+        tickers = data.tickers_on(day_of(request.now_ms))
+    if kind:
+        tickers = [one for one in tickers if one in data.instruments and data.instruments[one].kind == kind]
+    return page_of(data, request, query, tickers)
+
+
+def page_of(
+    data: MarketData, request: Request, query: Query, tickers: Sequence[str], kinds: Sequence[str] = ALL_KINDS
+) -> SandboxResponse:
+    """Return one page of snapshots of tickers of some classes, 10 unless `limit` says otherwise."""
     limit = integer(request, query, "limit", 10, 1, 250)
     choice(request, query, "sort", ("ticker",), "ticker")
-    kind = choice(request, query, "type", ("stocks", "options", "crypto", "fx", "indices"), "")
-    if asked := query.get("ticker.any_of"):
-        tickers = sorted(set(filter(None, asked.split(","))))
-        if len(tickers) > 250:
-            raise bad_request(request, "ticker.any_of holds more than 250 tickers.")
-    else:
-        tickers = data.tickers_on(day_of(request.now_ms))
-    chosen = within(tickers, query)
-    if kind:
-        chosen = [one for one in chosen if one in data.instruments and data.instruments[one].kind == kind]
-    page, more = page_of_tickers(request, query, chosen, limit)
-    return ok(request, {"results": [entry_of(data, ticker, request.now_ms) for ticker in page], **more})
+    page, more = page_of_tickers(request, query, within(tickers, query), limit)
+    results = [entry_of(data, ticker, request.now_ms, kinds) for ticker in page]
+    return ok(request, {"results": results, **more})
 
 
-def entry_of(
-    data: MarketData, ticker: str, now_ms: int, kinds: Sequence[str] = ("fx", "crypto", "stocks", "indices")
-) -> dict[str, Any]:
+def entry_of(data: MarketData, ticker: str, now_ms: int, kinds: Sequence[str] = ALL_KINDS) -> dict[str, Any]:
     """Return the snapshot of a ticker of some classes, or its error."""
     instrument = data.instruments.get(ticker)
     listing = instrument.listing if instrument else None
@@ -51,7 +64,8 @@ def entry_of(
         return {"ticker": ticker, "error": "NOT_ENTITLED", "message": "Not entitled to this ticker."}
     if listing is not None:
         return universal(data, instrument, product, now_ms)
-    session = _session(instrument, data.today(instrument, now_ms), data.previous_day(instrument, now_ms))
+    day, before = data.today(instrument, now_ms), data.previous_day(instrument, now_ms)
+    session = session_of(instrument, day, before, with_volume=True)
     entry = {
         "ticker": ticker,
         "name": instrument.name,
@@ -67,22 +81,6 @@ def entry_of(
         else:
             entry["last_quote"] = _last_quote(instrument, *data.source.quote(instrument, row), at_ms)
     return entry
-
-
-def _session(instrument: Instrument, day: Row | None, before: Row | None) -> dict[str, float]:
-    _, opened, high, low, closed, units, *_ = day or (0,) * 8
-    previous_close = before[4] if before else 0
-    change = closed - previous_close if day and before else 0
-    return {
-        "change": price(instrument, change),
-        "change_percent": round(100 * change / previous_close, 4) if previous_close else 0,
-        "open": price(instrument, opened),
-        "high": price(instrument, high),
-        "low": price(instrument, low),
-        "close": price(instrument, closed),
-        "volume": volume(instrument, units),
-        "previous_close": price(instrument, previous_close),
-    }
 
 
 def _last_trade(instrument: Instrument, row: Row, at_ms: int) -> dict[str, Any]:

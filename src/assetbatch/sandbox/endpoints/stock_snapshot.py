@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from assetbatch.domain.market_hours import day_of
 from assetbatch.sandbox.market_data import MarketData
+from assetbatch.sandbox.parameters import listed
 from assetbatch.sandbox.responses import Request, SandboxResponse, ok, ticker_not_found
 from assetbatch.sandbox.stock_snapshots import of_market
 
@@ -14,7 +15,7 @@ def respond(data: MarketData, request: Request, ticker: str | None) -> SandboxRe
     """Return the snapshot of `ticker`, or a list from which unknown tickers are left out."""
     product = data.check_realtime(request, "stocks")
     today = day_of(request.now_ms)
-    asked = [ticker] if ticker else sorted(set(filter(None, request.query.get("tickers", "").split(","))))
+    asked = [ticker] if ticker else listed(request.query.get("tickers", ""))
     with_otc = bool(asked) or request.query.get("include_otc", "").lower() == "true"
     entries = [
         of_market(data, one, product, request.now_ms)

@@ -6,7 +6,8 @@ from typing import Any
 
 from assetbatch.sandbox.endpoints.snapshot import entry_of
 from assetbatch.sandbox.market_data import MarketData
-from assetbatch.sandbox.responses import Request, SandboxResponse, bad_request, ok
+from assetbatch.sandbox.parameters import any_of
+from assetbatch.sandbox.responses import Request, SandboxResponse, ok
 
 PATH = r"/v1/summaries"
 
@@ -16,9 +17,7 @@ _NAMES = ("ticker", "name", "type", "market_status", "session", "last_updated", 
 def respond(data: MarketData, request: Request) -> SandboxResponse:
     """Return what a snapshot shows, without trades, quotes and minutes. Indices have no summary."""
     data.check_any_realtime(request)
-    tickers = sorted(set(filter(None, request.query.get("ticker.any_of", "").split(","))))
-    if len(tickers) > 250:
-        raise bad_request(request, "ticker.any_of holds more than 250 tickers.")
+    tickers = any_of(request, request.query) or []
     entries = [entry_of(data, one, request.now_ms, ("fx", "crypto", "stocks")) for one in tickers]
     return ok(request, {"results": [_summary(one) for one in entries]})
 

@@ -60,13 +60,12 @@ def chart(
     are_counts: bool = False,
     limit: float | None = None,
     from_zero: bool = True,
-    style: str = "data",
     ends: tuple[str, ...] = ("24 h ago", "12 h ago", "now"),
 ) -> str:
     """Draw a series from `start_ms` to `end_ms`, as a line or as columns of counts, with the limit as a line.
 
-    `words` writes a value with its unit, `ends` are the texts of moments at equal distances, `style` is the
-    CSS class. Without points the chart says that nothing was measured.
+    `words` writes a value with its unit, `ends` are the texts of moments at equal distances. Without points
+    the chart says that nothing was measured.
     """
     points = [(at, value) for at, value in series.points if start_ms <= at <= end_ms]
     head = f'<figure class="chart"><figcaption><strong>{escape(title)}</strong>'
@@ -79,9 +78,9 @@ def chart(
     keys: dict[str, str] = {}  # facts with a mark of their own, and its CSS class
     if are_counts:
         keys = {"mean": "mean", "highest": "peak"}
-        drawn, facts = _columns(points, series.step_ms, frame, words, style)
+        drawn, facts = _columns(points, series.step_ms, frame, words)
     else:
-        drawn, facts = _line(points, series.step_ms, frame, style), _facts(values, words)
+        drawn, facts = _line(points, series.step_ms, frame), _facts(values, words)
     marks += drawn
     if limit is not None:
         marks += f'<path class="limit" d="M0 {frame.y(limit):.1f}H{WIDTH}"/>'
@@ -214,7 +213,7 @@ def _scale(values: Sequence[float], limit: float | None, from_zero: bool) -> tup
     return (low, high + 1.0) if high == 0 else (low - abs(low) * 0.001, high + abs(high) * 0.001)
 
 
-def _line(points: Points, step_ms: int, frame: Frame, style: str) -> str:
+def _line(points: Points, step_ms: int, frame: Frame) -> str:
     """Draw a line that is broken at pauses. A point between two pauses is a dot."""
     pieces: list[list[str]] = []
     before: int | None = None
@@ -225,13 +224,11 @@ def _line(points: Points, step_ms: int, frame: Frame, style: str) -> str:
         before = at
     path = "".join(f"M{'L'.join(piece)}" for piece in pieces if len(piece) > 1)
     dots = "".join(f"M{piece[0]}h0" for piece in pieces if len(piece) == 1)
-    marks = f'<path class="{style}" d="{path}"/>' if path else ""
-    return marks + (f'<path class="{style} dot" d="{dots}"/>' if dots else "")
+    marks = f'<path class="data" d="{path}"/>' if path else ""
+    return marks + (f'<path class="data dot" d="{dots}"/>' if dots else "")
 
 
-def _columns(
-    points: Points, step_ms: int, frame: Frame, words: Words, style: str
-) -> tuple[str, dict[str, str]]:
+def _columns(points: Points, step_ms: int, frame: Frame, words: Words) -> tuple[str, dict[str, str]]:
     """Draw columns with their facts: each is the mean of its intervals and, lighter, the highest of them.
 
     An interval without a point counted nothing. The last count is that of the newest interval, or of the one
@@ -256,7 +253,7 @@ def _columns(
             for place, value in heights.items()
             if value > 0
         )
-        marks += f'<path class="{style} {kind}" d="{path}"/>'
+        marks += f'<path class="data {kind}" d="{path}"/>'
     has_newest = points[-1][0] > frame.end_ms - 2 * step_ms
     return marks, {
         "last": words(values[-1] if has_newest else 0.0),
