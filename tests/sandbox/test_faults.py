@@ -107,6 +107,13 @@ def test_a_fault_of_bars_waits_for_bars(server: SandboxServer) -> None:
     assert len(results(server)) == 10
 
 
+def test_a_fault_of_every_second_bar_waits_for_a_second_bar(server: SandboxServer) -> None:
+    server.order("nanoseconds")
+    (single,) = results(server, range_path("X:BTCUSD", "5/minute", START_MS, START_MS))
+    assert single["t"] == START_MS
+    assert [bar["t"] > START_MS * 1000 for bar in results(server)] == [False, True] * 5
+
+
 def test_a_standing_fault_stays_until_it_is_cleared(server: SandboxServer) -> None:
     server.order("status=503", times=None)
     assert {ask(server, STATUS).status_code for _ in range(4)} == {503}
