@@ -162,6 +162,47 @@ def test_a_refused_index_is_advice_and_no_failure(make_world: MakeWorld, clock: 
         clock.at_ms += 24 * 3_600_000
 
 
+def test_bars_beside_the_session_are_asked_for_when_they_become_wanted(
+    make_world: MakeWorld, clock: SetClock
+) -> None:
+    """Once, and after a change to and fro only those of the time between."""
+
+    def ranges(extended: bool) -> list[str]:
+        world.document["secondary_assets"] = [stock("TSLA", bars="5m", extended_hours=extended)]
+        return [path for path in starts(world) if "/range/" in path]
+
+    def first_and_last() -> list[tuple[str, str]]:
+        return world.rows(
+            "SELECT min(t)::text, max(t)::text FROM (SELECT (o.ts AT TIME ZONE 'America/New_York') AS t"
+            " FROM market_data.ohlcv_5m o JOIN trading.symbols s ON s.id = o.symbol_id"
+            " WHERE s.symbol = 'TSLA') x GROUP BY t::date ORDER BY 1"
+        )
+
+    world = make_world(
+        plan="basic",
+        now_ms=new_york("2026-11-18T00:06"),
+        days=40,
+        document={"priority_assets": [], "secondary_assets": [stock("TSLA", bars="5m")]},
+    )
+    world.init()
+    assert ranges(extended=False) != []
+    assert {(first[11:16], last[11:16]) for first, last in first_and_last()} == {("09:30", "15:55")}
+    assert ranges(extended=True) != []
+    days = first_and_last()
+    assert len(days) > 20
+    assert all(first[11:16] < "04:30" and last[11:16] > "19:30" for first, last in days)
+    for extended in (True, False, True, False):
+        assert ranges(extended=extended) == []
+    clock.at_ms = new_york("2026-11-19T00:06")
+    assert ranges(extended=False) != []
+    assert first_and_last()[-1][0][11:16] == "09:30"
+    again = ranges(extended=True)
+    assert [path for path in again if int(path.split("/")[-2]) < new_york("2026-11-17T00:00")] == []
+    first, last = first_and_last()[-1]
+    assert (first[11:16] < "04:30", last[11:16] > "19:30") == (True, True)
+    assert ranges(extended=True) == []
+
+
 def test_bars_beside_the_session_are_kept_only_where_they_are_wanted(make_world: MakeWorld) -> None:
     world = make_world(
         plan="basic",

@@ -152,7 +152,7 @@ def test_bars_of_an_upgraded_installation_stay_and_can_become_minutes(
         assert (done.steps[:1], done.plan.changed) == (["bar_sizes"], ())
     with opened() as store:
         assert (store.load(["EURUSD"])["EURUSD"].bar_size, len(before)) == (None, 10)
-        store.ask_again(["EURUSD"], start_ms + DAY_MS)
+        store.ask_again({"EURUSD": 0}, {"EURUSD": BarSize.ONE_MINUTE}, start_ms + DAY_MS)
         store.save(answer(60_000), start_ms + DAY_MS)
         assert store.load(["EURUSD"])["EURUSD"].bar_size is BarSize.ONE_MINUTE
     assert sql("SELECT xmin::text, * FROM market_data.ohlcv_5m ORDER BY ts") == before

@@ -16,6 +16,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from assetbatch.database import Store
+from assetbatch.domain.asset_classes import AssetType
+from assetbatch.domain.assets import Asset
 from assetbatch.domain.bar_sizes import BarSize
 from assetbatch.domain.models import (
     BAR_MS,
@@ -27,6 +29,7 @@ from assetbatch.domain.models import (
     floor_to_bar,
     in_order,
 )
+from assetbatch.domain.ranges import asked_less_from, wanted_once_more
 
 from .conftest import Sql
 
@@ -316,15 +319,69 @@ class TestTheSize:
         store.save(self.five(0, 10), NOW_MS)
         store.save(changes([minute(100)], [(10, 30)]), NOW_MS)
         assert self.size(store) is not BarSize.ONE_MINUTE
-        store.ask_again(["BTCUSD"], NOW_MS)
+        store.ask_again({"BTCUSD": 0}, {"BTCUSD": BarSize.ONE_MINUTE}, NOW_MS)
         assert (self.size(store), self.states(store)) == (BarSize.ONE_MINUTE, [IntervalState.REQUESTED])
 
     def test_is_asked_for_again_once(self, store: Store) -> None:
         store.save(self.five(0, 10), NOW_MS)
-        store.ask_again(["BTCUSD"], NOW_MS)
+        store.ask_again({"BTCUSD": 0}, {"BTCUSD": BarSize.ONE_MINUTE}, NOW_MS)
         store.save(changes([minute(0)], [(0, 10)]), NOW_MS)
-        store.ask_again(["BTCUSD"], NOW_MS)
+        store.ask_again({"BTCUSD": 0}, {"BTCUSD": BarSize.ONE_MINUTE}, NOW_MS)
         assert (self.size(store), self.states(store)) == (BarSize.ONE_MINUTE, [ASKED])
+
+    def again(self, store: Store, asset: Asset) -> list[tuple[int, int]]:
+        """Ask again for what is less than the asset keeps; return what is wanted."""
+        before = store.load(["BTCUSD"])["BTCUSD"]
+        from_ms = asked_less_from(asset, before)
+        assert from_ms is not None
+        store.ask_again({"BTCUSD": from_ms}, {"BTCUSD": asset.bars}, NOW_MS)
+        after = store.load(["BTCUSD"])["BTCUSD"]
+        assert asked_less_from(asset, after) is None
+        wanted = wanted_once_more(before, from_ms).coverage
+        assert [(one.start_ms, one.end_ms, one.state) for one in after.coverage] == [
+            (one.start_ms, one.end_ms, one.state) for one in wanted
+        ]
+        return [
+            ((one.start_ms - START_MS) // BAR_MS, (one.end_ms - START_MS) // BAR_MS)
+            for one in after.coverage
+            if one.state is IntervalState.REQUESTED
+        ]
+
+    def test_of_a_change_to_and_fro_only_what_lies_between_is_asked_for_again(self, store: Store) -> None:
+        asset = Asset(
+            symbol="BTCUSD", polygon_ticker="X:BTCUSD", asset_type=AssetType.CRYPTO, bars=BarSize("1m")
+        )
+        store.save(changes([minute(0)], [(0, 10)]), NOW_MS)
+        store.save(self.five(8, 20), NOW_MS)
+        store.save(self.five(20, 30), NOW_MS)
+        store.save(self.five(0, 5), NOW_MS)  # what was answered in minutes stays so
+        assert self.again(store, asset) == [(10, 30)]
+
+    def test_so_it_is_with_bars_beside_the_session(self, store: Store) -> None:
+        asset = Asset(
+            symbol="BTCUSD", polygon_ticker="TSLA", asset_type=AssetType.STOCKS, extended_hours=True
+        )
+        session = frozenset({"BTCUSD"})
+        store.save(msgspec.structs.replace(self.five(0, 10), in_session=session), NOW_MS)
+        assert self.again(store, asset) == [(0, 10)]
+        store.save(self.five(0, 20), NOW_MS)
+        assert asked_less_from(asset, store.load(["BTCUSD"])["BTCUSD"]) is None
+        store.save(msgspec.structs.replace(self.five(15, 30), in_session=session), NOW_MS)
+        assert (
+            asked_less_from(
+                msgspec.structs.replace(asset, bars=BarSize.NONE), store.load(["BTCUSD"])["BTCUSD"]
+            )
+            is None
+        )
+        assert self.again(store, asset) == [(20, 30)]
+
+    def test_what_an_earlier_version_has_asked_for_counts_as_the_session(self, store: Store) -> None:
+        asset = Asset(
+            symbol="BTCUSD", polygon_ticker="TSLA", asset_type=AssetType.STOCKS, extended_hours=True
+        )
+        store.save(self.five(0, 10), NOW_MS)
+        store.save(msgspec.structs.replace(self.five(10, 20), in_session={"BTCUSD"}), NOW_MS)
+        assert self.again(store, asset) == [(0, 20)]
 
     def test_is_five_minutes_once_those_are_asked_for(self, store: Store) -> None:
         store.save(changes([minute(0)], [(0, 10)]), NOW_MS)

@@ -774,7 +774,7 @@ class TestProblems:
 
     def test_hosts_that_keep_bars_of_different_sizes(self) -> None:
         (problem,) = problems(finer={"BTCUSD": MOST_FINER, "ETHUSD": MOST_FINER - 1})
-        assert problem.message.startswith("BTCUSD: bars of 1 min are kept here or elsewhere")
+        assert problem.message.startswith("BTCUSD: more bars are kept here or elsewhere")
         assert problem.severity == "warning"
 
     def test_splits_in_doubt_are_named_with_their_days(self) -> None:

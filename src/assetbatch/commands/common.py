@@ -17,7 +17,7 @@ from assetbatch.domain.formatting import listed
 from assetbatch.domain.metrics import CallMade
 from assetbatch.domain.models import StoredAsset
 from assetbatch.domain.queueing import Lane
-from assetbatch.domain.ranges import MOST_FINER, asked_in_larger, wanted_once_more
+from assetbatch.domain.ranges import MOST_FINER, asked_less_from, wanted_once_more
 from assetbatch.domain.records import Started
 from assetbatch.domain.results import AssetReport, CycleResult
 from assetbatch.domain.status import Status
@@ -61,21 +61,25 @@ def load(services: Services, result: CycleResult, symbols: Sequence[str]) -> dic
 def ask_again(
     services: Services, stored: Mapping[str, StoredAsset], *, dry_run: bool = False
 ) -> dict[str, StoredAsset]:
-    """Return what is stored when everything is wanted once more that was asked for in larger bars than its
-    asset keeps now; not if another host seems to keep larger ones."""
+    """Return what is stored when everything is wanted once more that was asked for in larger bars or shorter
+    hours than its asset keeps now; not if another host seems to keep less."""
     by_symbol = services.config.assets_by_symbol
-    coarse = [one.symbol for one in stored.values() if asked_in_larger(by_symbol[one.symbol], one)]
-    if not coarse:
+    less = {
+        symbol: from_ms
+        for symbol, one in stored.items()
+        if (from_ms := asked_less_from(by_symbol[symbol], one)) is not None
+    }
+    if not less:
         return dict(stored)
     now_ms = services.now_ms()
     before = services.history.finer_of_last_day(now_ms)
-    coarse = [symbol for symbol in coarse if before[symbol] < MOST_FINER]
-    if not coarse or dry_run:
-        return {**stored, **{symbol: wanted_once_more(stored[symbol]) for symbol in coarse}}
-    services.history.wanted_finer(coarse, now_ms)
-    services.store.ask_again(coarse, now_ms)
-    log.info("%s: kept in minutes from now on, the past is asked for once more", listed(coarse))
-    return {**stored, **services.store.load(coarse)}
+    less = {symbol: from_ms for symbol, from_ms in less.items() if before[symbol] < MOST_FINER}
+    if not less or dry_run:
+        return {**stored, **{symbol: wanted_once_more(stored[symbol], less[symbol]) for symbol in less}}
+    services.history.wanted_finer(less, now_ms)
+    services.store.ask_again(less, {symbol: by_symbol[symbol].bars for symbol in less}, now_ms)
+    log.info("%s: more bars are kept from now on, the past is asked for once more", listed([*less]))
+    return {**stored, **services.store.load(less)}
 
 
 class KnownWork(NamedTuple):

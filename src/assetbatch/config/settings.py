@@ -284,7 +284,7 @@ _ExtendedHours = Annotated[
     bool,
     Meta(
         title="true: keep a stock's bars from 04:00 to 20:00 New York time, not only the session's; "
-        "after a change backfill --again brings those of the past"
+        "after a change those of the past are asked for"
     ),
 ]
 

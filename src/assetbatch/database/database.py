@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from assetbatch.database.members import PageTaken
     from assetbatch.database.splits import Learned
     from assetbatch.domain.assets import Rule
-    from assetbatch.domain.bar_sizes import DerivedSize
+    from assetbatch.domain.bar_sizes import BarSize, DerivedSize
     from assetbatch.domain.exporting import Content, ExportSize, Piece
     from assetbatch.domain.listings import Listing
     from assetbatch.domain.rules import ListedTicker, Member, Walk
@@ -253,11 +253,11 @@ class Store:
 
         self._session.run("saving a listing", work)
 
-    def ask_again(self, symbols: Iterable[str], now_ms: int) -> None:
-        """Want once more, in bars of one minute, what was asked for of these symbols in bars of five."""
-        asked = list(symbols)
+    def ask_again(self, less: Mapping[str, int], sizes: Mapping[str, BarSize], now_ms: int) -> None:
+        """Want once more what was answered of each symbol from a moment on, in bars of its size now and with
+        all hours that it keeps now."""
         self._session.run(
-            "changing the size of bars", lambda connection, _: coverage.ask_again(connection, asked, now_ms)
+            "asking for more bars", lambda connection, _: coverage.ask_again(connection, less, sizes, now_ms)
         )
 
     def gaps(self, ranges: Mapping[str, tuple[int, int]]) -> dict[str, list[tuple[int, int]]]:

@@ -46,6 +46,8 @@ def load(connection: Connection, symbols: Iterable[str]) -> dict[str, StoredAsse
         rejected_since_ms,
         bar_size,
         listing,
+        coarse_from_ms,
+        session_from_ms,
     ) in connection.execute(connection.statements("assets.load"), {"symbols": asked}).fetchall():
         update = last_update.read(text)
         found[symbol] = StoredAsset(
@@ -67,6 +69,8 @@ def load(connection: Connection, symbols: Iterable[str]) -> dict[str, StoredAsse
             rejected_since_ms=rejected_since_ms,
             bar_size=None if bar_size is None else BarSize(bar_size),
             listing=None if listing is None else _listing(listing),
+            coarse_from_ms=coarse_from_ms,
+            session_from_ms=session_from_ms,
         )
     return {symbol: found[symbol] for symbol in asked if symbol in found}
 

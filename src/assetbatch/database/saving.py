@@ -164,6 +164,7 @@ class _Saving:
                 self._now_ms,
                 self._encoding,
                 minutes=self._minutes,
+                in_session=self._batch.in_session,
             )
         if self._with_new_bars:
             bars.keep_hourly_closes(self._connection, self._with_new_bars)

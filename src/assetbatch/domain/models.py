@@ -200,6 +200,11 @@ class StoredAsset(msgspec.Struct, frozen=True, gc=False):
     """The first of these refusals since the last success."""
     listing: Listing | None = None
     """Since when a stock is listed, and what became of it; None where nobody has asked."""
+    coarse_from_ms: int | None = None
+    """From when on the coverage was asked for in five minutes, where minutes were asked for before; None: all
+    of it in `bar_size`."""
+    session_from_ms: int | None = None
+    """From when on it was asked for without the bars beside the session; None: nobody has recorded that."""
 
     @property
     def listed_from_ms(self) -> int:
@@ -308,7 +313,8 @@ class Changes(msgspec.Struct, frozen=True, kw_only=True):
     for later wins. `answers` says which bars of a symbol came together: pages that are asked for in parallel
     are stored in any order. Without it all came with one answer.
     `from_bars` are the symbols whose price follows from the bars of this batch, `minutes` those whose bars
-    are of one minute: their bars of five minutes follow, where the coverage says ASKED. `looks` are what is
+    are of one minute: their bars of five minutes follow, where the coverage says ASKED. `in_session` are
+    those of which bars beside the session were left out. `looks` are what is
     compared with the stored bars before these are written. `market_days` are the days of whole markets that
     have come.
     """
@@ -322,6 +328,7 @@ class Changes(msgspec.Struct, frozen=True, kw_only=True):
     answers: Mapping[str, Sequence[AnsweredBars]] = {}
     from_bars: Collection[str] = frozenset()
     minutes: Collection[str] = frozenset()
+    in_session: Collection[str] = frozenset()
     looks: Mapping[str, Sequence[Look]] = {}
     market_days: Sequence[MarketDay] = ()
 

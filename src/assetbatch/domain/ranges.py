@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from assetbatch.domain.asset_classes import AssetType, Product, product_of
+from assetbatch.domain.asset_classes import AssetType, Product, longest_hours, product_of
 from assetbatch.domain.assets import Asset
 from assetbatch.domain.bar_sizes import BarSize
 from assetbatch.domain.coverage import ANSWERED, answered, asked_to, newest_pages, unanswered
@@ -23,6 +23,7 @@ from assetbatch.domain.market_hours import (
 )
 from assetbatch.domain.models import (
     BAR_MS,
+    END_OF_TIME_MS,
     CoveredInterval,
     IntervalFault,
     IntervalState,
@@ -65,25 +66,35 @@ def bars_stored_to(stored: StoredAsset, now_ms: int) -> int:
     return last_bar_ms + BAR_MS if last_bar_ms is not None and last_bar_ms <= now_ms else 0
 
 
-def asked_in_larger(asset: Asset, stored: StoredAsset) -> bool:
-    """Return whether bars were asked for in a larger size than the asset keeps now."""
-    if asset.bars is not BarSize.ONE_MINUTE or stored.bar_size is BarSize.ONE_MINUTE:
-        return False
-    return any(interval.state in ANSWERED for interval in stored.coverage)
+def asked_less_from(asset: Asset, stored: StoredAsset) -> int | None:
+    """Return from when on bars were asked for in a larger size than the asset keeps now, or without those
+    beside the session that it keeps now; None where that is nothing that was answered."""
+    found = []
+    if asset.bars is BarSize.ONE_MINUTE and stored.bar_size is not BarSize.ONE_MINUTE:
+        found.append(stored.coarse_from_ms or 0)
+    has_all_hours = longest_hours(asset.market) is asset.market
+    if asset.bars and has_all_hours and stored.session_from_ms is not None:
+        found.append(stored.session_from_ms)
+    from_ms = min(found, default=END_OF_TIME_MS)
+    is_asked = any(one.state in ANSWERED and one.end_ms > from_ms for one in stored.coverage)
+    return from_ms if is_asked else None
 
 
 MOST_FINER = 3
-"""Maximum number of times in a day that the past of a symbol is wanted once more in smaller bars. Two hosts
-that keep different sizes of it would want it for ever."""
+"""Maximum number of times in a day that the past of a symbol is wanted once more in smaller bars or longer
+hours. Two hosts that keep different bars of it would want it for ever."""
 
 
-def wanted_once_more(stored: StoredAsset) -> StoredAsset:
-    """Return what is stored, with everything REQUESTED that was answered."""
-    coverage = tuple(
-        CoveredInterval(one.start_ms, one.end_ms, IntervalState.REQUESTED) if one.state in ANSWERED else one
-        for one in stored.coverage
-    )
-    return msgspec.structs.replace(stored, coverage=coverage)
+def wanted_once_more(stored: StoredAsset, from_ms: int) -> StoredAsset:
+    """Return what is stored, with everything REQUESTED that was answered from a moment on."""
+    coverage: list[CoveredInterval] = []
+    for one in stored.coverage:
+        at_ms = min(max(one.start_ms, from_ms), one.end_ms) if one.state in ANSWERED else one.end_ms
+        if one.start_ms < at_ms:
+            coverage.append(msgspec.structs.replace(one, end_ms=at_ms))
+        if at_ms < one.end_ms:
+            coverage.append(CoveredInterval(at_ms, one.end_ms, IntervalState.REQUESTED))
+    return msgspec.structs.replace(stored, coverage=tuple(coverage))
 
 
 def missing_intervals(

@@ -282,8 +282,9 @@ def sizes_differ(now: Situation) -> Iterator[Problem]:
     if found:
         names = listed(found, NAMES_SHOWN)
         yield Problem(
-            f"{names}: bars of 1 min are kept here or elsewhere, and bars of 5 min on another host",
-            "give the asset the same `bars` on all hosts; the past is asked for again a day later",
+            f"{names}: more bars are kept here or elsewhere than on another host",
+            "give it the same `bars` and `extended_hours` on all hosts; "
+            "the past is asked for again a day later",
         )
 
 

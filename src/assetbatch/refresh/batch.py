@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from assetbatch.domain.asset_classes import longest_hours
 from assetbatch.domain.bar_sizes import BarSize
 from assetbatch.domain.calls import Call
 from assetbatch.domain.coverage import record
@@ -189,6 +190,7 @@ class Batch:
         self._market_days: list[MarketDay] = []
         self._looks: dict[str, list[Look]] = {}
         self._minutes: set[str] = set()  # symbols whose bars are of one minute
+        self._in_session: set[str] = set()  # symbols of which bars beside the session are left out
 
     def add(self, chunk: WorkChunk) -> None:
         """Add work. What this batch knows of an asset already is newer than what is stored."""
@@ -314,6 +316,9 @@ class Batch:
         self._report.bars_refused += findings.bars_refused
         self._report.prices_refused += findings.prices_refused
         self._minutes.update(i.asset.symbol for i in call.work if i.asset.bars is BarSize.ONE_MINUTE)
+        if findings.coverage:
+            assets = (i.asset for i in call.work if i.asset.bars)
+            self._in_session.update(a.symbol for a in assets if longest_hours(a.market) is not a.market)
         for symbol, bars in findings.bars.items():
             so_far = self._bars.setdefault(symbol, [])
             if bars and findings.asked_ms is not None:
@@ -446,6 +451,7 @@ class Batch:
             asked_ms=asked_ms,
             answers=answers,
             minutes=self._minutes & (bars.keys() | coverage.keys()),
+            in_session=self._in_session & coverage.keys(),
             looks=looks,
             from_bars={one.work.asset.symbol for one in new if one.bars and one.work.kind is _PRICE},
         )

@@ -29,7 +29,9 @@ SELECT {symbols.symbol[s]}::text,
        (extract(epoch FROM m.rejected_at) * 1000)::int8,
        (extract(epoch FROM m.rejected_since) * 1000)::int8,
        m.bar_size,
-       m.listing::text
+       m.listing::text,
+       (extract(epoch FROM m.coarse_from) * 1000)::int8,
+       (extract(epoch FROM m.session_from) * 1000)::int8
 FROM {symbols} s
 LEFT JOIN data_sources.assetbatch_sync m ON m.symbol_id = {symbols.id[s]}
 LEFT JOIN {sync_status} d

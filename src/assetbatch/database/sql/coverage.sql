@@ -24,14 +24,18 @@ WITH in_minutes AS (
     INSERT INTO data_sources.assetbatch_sync AS m (symbol_id, bar_size)
     SELECT {symbols.id[s]}, '1m' FROM {symbols} s
     WHERE {symbols.symbol[s]} = ANY (%(in_minutes)s::text[]) AND {symbols.ours[s]}
-    ON CONFLICT (symbol_id) DO UPDATE SET bar_size = excluded.bar_size WHERE m.bar_size IS DISTINCT FROM '1m'
+    ON CONFLICT (symbol_id) DO UPDATE SET bar_size = excluded.bar_size, coarse_from = NULL
+    WHERE m.bar_size IS DISTINCT FROM '1m'
 ),
 in_five_minutes AS (
     UPDATE data_sources.assetbatch_sync m
-    SET bar_size = '5m'
-    FROM {symbols} s
-    WHERE m.symbol_id = {symbols.id[s]} AND {symbols.symbol[s]} = ANY (%(in_five_minutes)s::text[]) AND {symbols.ours[s]}
-      AND m.bar_size = '1m'
+    SET bar_size = '5m',
+        coarse_from = CASE WHEN m.bar_size = '1m' THEN to_timestamp(n.from_ms / 1000.0::float8)
+                           ELSE least(m.coarse_from, to_timestamp(n.from_ms / 1000.0::float8)) END
+    FROM jsonb_to_recordset(%(in_five_minutes)s::jsonb) AS n(symbol text, from_ms int8)
+    JOIN {symbols} s ON {symbols.symbol[s]} = n.symbol AND {symbols.ours[s]}
+    WHERE m.symbol_id = {symbols.id[s]}
+      AND (m.bar_size = '1m' OR m.coarse_from > to_timestamp(n.from_ms / 1000.0::float8))
 ),
 gone AS (
     DELETE FROM data_sources.assetbatch_spans p
@@ -54,22 +58,67 @@ SET end_ts = excluded.end_ts,
     fault = excluded.fault,
     updated_at = excluded.updated_at;
 
+-- name: save_session
+-- Record from when on bars were asked for without those beside the session. Where that was never recorded, it holds for all
+-- that was answered.
+WITH asked AS (
+    SELECT {symbols.id[s]} AS symbol_id, to_timestamp(n.from_ms / 1000.0::float8) AS from_ts,
+           to_timestamp(n.first_ms / 1000.0::float8) AS first_ts
+    FROM jsonb_to_recordset(%(rows)s::jsonb) AS n(symbol text, from_ms int8, first_ms int8)
+    JOIN {symbols} s ON {symbols.symbol[s]} = n.symbol AND {symbols.ours[s]}
+)
+INSERT INTO data_sources.assetbatch_sync AS m (symbol_id, session_from)
+SELECT a.symbol_id, CASE WHEN o.session_from IS NULL THEN a.first_ts ELSE a.from_ts END
+FROM asked a
+LEFT JOIN data_sources.assetbatch_sync o ON o.symbol_id = a.symbol_id
+ON CONFLICT (symbol_id) DO UPDATE SET session_from = excluded.session_from
+WHERE m.session_from IS NULL OR m.session_from > excluded.session_from;
+
+-- name: part
+-- Part the answered interval of each symbol in which a moment lies, before what lies behind that is wanted once more.
+WITH parted AS (
+    UPDATE data_sources.assetbatch_spans p
+    SET end_ts = to_timestamp(n.from_ms / 1000.0::float8)
+    FROM jsonb_to_recordset(%(parts)s::jsonb) AS n(symbol text, from_ms int8)
+    JOIN {symbols} s ON {symbols.symbol[s]} = n.symbol AND {symbols.ours[s]}
+    JOIN data_sources.assetbatch_spans o ON o.symbol_id = {symbols.id[s]}
+    WHERE p.symbol_id = o.symbol_id AND p.start_ts = o.start_ts AND o.state IN ('asked', 'again')
+      AND o.start_ts < to_timestamp(n.from_ms / 1000.0::float8) AND o.end_ts > to_timestamp(n.from_ms / 1000.0::float8)
+    RETURNING p.symbol_id, p.end_ts AS start_ts, o.end_ts, p.state, p.asked_at, p.error_message, p.fault
+)
+INSERT INTO data_sources.assetbatch_spans (symbol_id, start_ts, end_ts, state, asked_at, error_message, fault, updated_at)
+SELECT symbol_id, start_ts, end_ts, state, asked_at, error_message, fault, to_timestamp(%(now_ms)s / 1000.0)
+FROM parted;
+
 -- name: ask_again
--- Want what was asked for in bars of five minutes once more. It is asked for in bars of one minute from now on.
-WITH finer AS (
-    INSERT INTO data_sources.assetbatch_sync AS m (symbol_id, bar_size)
-    SELECT {symbols.id[s]}, '1m' FROM {symbols} s
-    WHERE {symbols.symbol[s]} = ANY (%(symbols)s::text[]) AND {symbols.ours[s]}
-    ON CONFLICT (symbol_id) DO UPDATE SET bar_size = excluded.bar_size WHERE m.bar_size IS DISTINCT FROM '1m'
+-- Want what was answered from a moment of each symbol on once more. It is asked for in bars of one minute from now on where
+-- these are kept, and with all hours that are kept.
+WITH more AS (
+    INSERT INTO data_sources.assetbatch_sync AS m (symbol_id, bar_size, session_from)
+    SELECT {symbols.id[s]}, nullif(n.bar_size, '5m'), to_timestamp(%(never_ms)s / 1000.0::float8)
+    FROM jsonb_to_recordset(%(parts)s::jsonb) AS n(symbol text, bar_size text)
+    JOIN {symbols} s ON {symbols.symbol[s]} = n.symbol AND {symbols.ours[s]}
+    ON CONFLICT (symbol_id) DO UPDATE
+    SET bar_size = coalesce(excluded.bar_size, m.bar_size),
+        coarse_from = CASE WHEN excluded.bar_size IS NULL THEN m.coarse_from END,
+        session_from = CASE WHEN m.session_from IS NOT NULL THEN excluded.session_from END
+    WHERE m.bar_size IS DISTINCT FROM coalesce(excluded.bar_size, m.bar_size) OR m.session_from < excluded.session_from
     RETURNING symbol_id
 ),
+wanted AS (
+    SELECT symbol_id, to_timestamp(n.from_ms / 1000.0::float8) AS from_ts
+    FROM more
+    JOIN {symbols} s ON {symbols.id[s]} = more.symbol_id AND {symbols.ours[s]}
+    JOIN jsonb_to_recordset(%(parts)s::jsonb) AS n(symbol text, from_ms int8) ON {symbols.symbol[s]} = n.symbol
+),
 forgotten AS (
-    DELETE FROM data_sources.assetbatch_verified v USING finer f WHERE v.symbol_id = f.symbol_id
+    DELETE FROM data_sources.assetbatch_verified v USING wanted w
+    WHERE v.symbol_id = w.symbol_id AND v.end_ts > w.from_ts
 )
 UPDATE data_sources.assetbatch_spans p
 SET state = 'wanted', asked_at = NULL, error_message = NULL, fault = NULL, updated_at = to_timestamp(%(now_ms)s / 1000.0)
-FROM finer f
-WHERE p.symbol_id = f.symbol_id AND p.state IN ('asked', 'again');
+FROM wanted w
+WHERE p.symbol_id = w.symbol_id AND p.start_ts >= w.from_ts AND p.state IN ('asked', 'again');
 
 -- name: record_answers
 -- Record which interval of bars each answer covers and when it was asked for. Return of each the parts that were answered
