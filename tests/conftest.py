@@ -10,11 +10,11 @@ import gc
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import ExitStack, closing, contextmanager
-from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Protocol
 from urllib.parse import urlsplit
 
 import psycopg
@@ -22,12 +22,10 @@ import pytest
 from hypothesis import settings
 from psycopg.sql import SQL, Identifier
 
-from assetbatch.database import Store
 from assetbatch.embedded import EmbeddedServers
 from assetbatch.secret import Secret
 from assetbatch.state.connection import RedisClient, connect
 from assetbatch.state.keys import Keys
-from tests.schema import migrate
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 MEMORY = Path("/dev/shm")
@@ -46,6 +44,8 @@ SLOW = {"acceptance", "failures", "fire", "groups", "integration", "simulation"}
 """Folders whose tests kill, fail over, start servers again and again or simulate weeks."""
 QUICK = {"failures/test_failures.py"}
 """What in them is as quick as the rest."""
+EMPTY = "template0"
+"""No background worker is ever connected to it, as TimescaleDB's are to template1."""
 LONGEST = {
     "test_week.py",
     "test_hour.py",
@@ -173,31 +173,36 @@ def url_of(postgres_url: str, name: str) -> str:
     return urlsplit(postgres_url)._replace(path=f"/{name}").geturl()
 
 
-@pytest.fixture(scope="session")
-def migrated(postgres_url: str) -> Iterator[Callable[[bool], str]]:
-    """Names a database to copy with our tables, bars by month or not; made once for all tests."""
-    with ExitStack() as stack:
+class Prepare(Protocol):
+    """Names a database to copy; `make` has made it once for all tests, at the URL that it is called with."""
 
-        @cache
-        def name_of(by_month: bool) -> str:
-            name = stack.enter_context(new_database(postgres_url, "template0"))
-            with Store.open(url_of(postgres_url, name), check_schema=False) as store:
-                migrate(store, by_month=by_month)
-            with psycopg.connect(postgres_url, autocommit=True) as connection:
-                # Nobody may be connected to what is copied, as the workers of TimescaleDB would be.
-                connection.execute(SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(Identifier(name)))
-            return name
+    def __call__(self, key: Hashable, make: Callable[[str], object]) -> str: ...
+
+
+@pytest.fixture(scope="session")
+def prepared(postgres_url: str) -> Iterator[Prepare]:
+    with ExitStack() as stack:
+        names: dict[Hashable, str] = {}
+
+        def name_of(key: Hashable, make: Callable[[str], object]) -> str:
+            if key not in names:
+                name = stack.enter_context(new_database(postgres_url, EMPTY))
+                make(url_of(postgres_url, name))
+                with psycopg.connect(postgres_url, autocommit=True) as connection:
+                    # Nobody may be connected to what is copied, as the workers of TimescaleDB would be.
+                    connection.execute(
+                        SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(Identifier(name))
+                    )
+                names[key] = name
+            return names[key]
 
         yield name_of
 
 
 @pytest.fixture
 def template() -> str:
-    """What `database_url` is a copy of: an empty database, or a `migrated` one.
-
-    No background worker is ever connected to template0, as TimescaleDB's are to template1.
-    """
-    return "template0"
+    """What `database_url` is a copy of: an empty database, or a `prepared` one."""
+    return EMPTY
 
 
 @pytest.fixture

@@ -18,8 +18,11 @@ from assetbatch.commands.init import initialise
 from assetbatch.commands.run_priority import run_priority
 from assetbatch.commands.run_queue import run_queue
 from assetbatch.config import Config, load
+from assetbatch.config.tables import TableMappings
 from assetbatch.deadline import Deadline
 from assetbatch.domain.asset_classes import Market
+from assetbatch.domain.assets import Asset
+from assetbatch.domain.bar_sizes import DerivedSize
 from assetbatch.domain.entitlements import Restriction
 from assetbatch.domain.market_hours import day_of, last_midnight, last_open, start_of_day
 from assetbatch.domain.results import CycleResult
@@ -70,6 +73,10 @@ def first_day(now_ms: int, days: int) -> int:
     """The New York midnight at which trading begins if so many days of all markets are to be over."""
     last_day = day_of(last_open(Market.FOREX, last_midnight(now_ms)) - 1)
     return start_of_day(last_day - timedelta(days=days - 1))
+
+
+def what_init_reads(config: Config) -> tuple[TableMappings, Sequence[Asset], Sequence[DerivedSize]]:
+    return config.database.tables, (*config.priority_assets, *config.secondary_assets), config.derived
 
 
 class World:
@@ -143,10 +150,20 @@ class World:
             services.clock = self.clock  # type: ignore[assignment]  # the same two methods
             yield services
 
-    def init(self) -> None:
-        """As after a first start: the queue is known to be empty, and not lost."""
+    def init(self, made_for: Config | None = None) -> None:
+        """As after a first start: the queue is known to be empty, and not lost.
+
+        `made_for`: the tables are as `init` has left them for this configuration. They stay where this one
+        asks for the same; else their symbols go.
+        """
         with self.services() as services:
-            initialise(services)
+            if made_for is None:
+                initialise(services)
+            elif what_init_reads(services.config) != what_init_reads(made_for):
+                with psycopg.connect(self.database_url) as connection:
+                    connection.execute("DELETE FROM trading.symbols")
+                    connection.execute("ALTER SEQUENCE trading.symbols_id_seq RESTART")
+                initialise(services)
             with services.queue.derived():
                 pass
 

@@ -11,6 +11,7 @@ import pytest
 from assetbatch.database import Store
 from assetbatch.domain.asset_classes import AssetType
 from assetbatch.domain.assets import Asset
+from tests.conftest import EMPTY, Prepare
 from tests.schema import migrate, register
 
 SYMBOLS = ("EURUSD", "XAUUSD", "BTCUSD")
@@ -54,19 +55,26 @@ def by_month() -> bool:
 
 
 @pytest.fixture
-def template(request: pytest.FixtureRequest, migrated: Callable[[bool], str], by_month: bool) -> str:
-    """With the tables where a test asks for `store`; a test of `empty` gets none."""
-    return migrated(by_month) if "store" in request.fixturenames else "template0"
+def template(request: pytest.FixtureRequest, prepared: Prepare, by_month: bool) -> str:
+    """With the tables and assets where a test asks for `store`; a test of `empty` gets none."""
+    if "store" not in request.fixturenames:
+        return EMPTY
+
+    def make(url: str) -> None:
+        with Store.open(url, check_schema=False) as store:
+            migrate(store, by_month=by_month)
+            register(store, [asset(symbol) for symbol in SYMBOLS])
+
+    return prepared(("store", by_month), make)
 
 
 on_both_tables = pytest.mark.parametrize("by_month", [False, True], ids=["one_table", "by_month"])
 
 
 @pytest.fixture
-def store(empty: Store, by_month: bool) -> Store:
+def store(empty: Store) -> Store:
     """A store with its tables and the assets of `SYMBOLS`."""
-    migrate(empty, by_month=by_month)
-    register(empty, [asset(symbol) for symbol in SYMBOLS])
+    empty.check_schema()
     return empty
 
 

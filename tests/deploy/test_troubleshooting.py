@@ -29,7 +29,7 @@ from assetbatch.provider.client import ProviderClient
 from assetbatch.provider.refusals import Refusal
 from assetbatch.sandbox import PLANS, SandboxServer, system_clock
 from assetbatch.state import connection
-from tests.commands.conftest import MakeWorld, free, make_world, paid
+from tests.commands.conftest import MakeWorld, free, make_world, paid, template
 from tests.conftest import REPOSITORY
 from tests.database.proxy import Proxy
 from tests.documented import quoted, shows
@@ -38,7 +38,7 @@ from tests.own_redis import OwnServer, own_server
 from tests.program import BARE
 from tests.world import KEY, PRIORITY, RealClock, SetClock, World
 
-__all__ = ["free", "make_world", "own_server", "paid"]
+__all__ = ["free", "make_world", "own_server", "paid", "template"]
 
 WRONG = {"symbol": "WRONG", "polygon_ticker": "C:WRONG", "asset_type": "forex"}
 MINIMAL = "priority_assets: [{symbol: XAUUSD, polygon_ticker: 'C:XAUUSD', asset_type: forex}]\n"

@@ -13,10 +13,10 @@ import pytest
 
 from assetbatch.sandbox.limits import windows_over_limit
 from assetbatch.sandbox.universe import instruments
-from tests.commands.conftest import MakeWorld, make_world
+from tests.commands.conftest import MakeWorld, make_world, template
 from tests.world import KEY, RealClock, SetClock
 
-__all__ = ["make_world"]
+__all__ = ["make_world", "template"]
 
 HOSTS = {"one": None, "two": "+5m", "three": "-3h", "four": "+2d"}
 """Each host with how far its clock is off."""

@@ -12,11 +12,11 @@ import time
 
 import pytest
 
-from tests.commands.conftest import MakeWorld, free, make_world
+from tests.commands.conftest import MakeWorld, free, make_world, template
 from tests.program import BARE
 from tests.world import KEY, RealClock, SetClock, World
 
-__all__ = ["free", "make_world"]
+__all__ = ["free", "make_world", "template"]
 
 
 @pytest.fixture
