@@ -1,4 +1,4 @@
-"""A whole market by rule: its members looked up, a day of all of them stored, and `status`.
+"""A whole market by rule: its members looked up, a day of all of them stored, `status` and the page.
 
 The provider is a process of its own that answers at once with texts that were made before: what is measured
 are the commands and the database. Each run is that of a new process with its libraries loaded, timed from its
@@ -29,6 +29,7 @@ from urllib.parse import parse_qs, urlsplit
 import psycopg
 from benchmarks.bars import benchmark_database
 from benchmarks.limiter import benchmark_server, surroundings
+from benchmarks.page import CLIENTS, KEPT_SECONDS, crowd, page, server
 from benchmarks.wide import KEY, Run, new_database, read_config, start
 
 from assetbatch.commands.init import initialise
@@ -197,9 +198,26 @@ def main() -> None:
             found = connection.execute("SELECT count(*) FROM market_data.ohlcv_1d").fetchone()
         if found != (options.stocks,):
             raise SystemExit(f"{found} days: nothing was measured")
+        for number in range(options.repeat + 1):
+            for name, run in paged(path).items():
+                if number:
+                    rows.setdefault(name, []).append(run)
         names = {"run-queue": "run-queue: a day of all, asked for, stored and published"}
         for name, runs in rows.items():
             print(line(names.get(name, name), runs))
+        answers, peak = crowd(path)
+        print(f"\n{CLIENTS} clients of `serve` at once: {peak:.0f} MB at most; answers: {answers}")
+
+
+def paged(path: Path) -> dict[str, Run]:
+    """The page of a server that has just started, and one that is made anew."""
+    found = {}
+    with server(path) as (pid, address):
+        for name in ("the page, first", "the page, following"):
+            one, text = page(pid, address)
+            found[name] = Run(one.seconds, one.cpu_seconds, one.peak_mb, {"bytes": len(text)})
+            time.sleep(KEPT_SECONDS + 0.1)
+    return found
 
 
 def looked_up(path: Path) -> list[Run]:
