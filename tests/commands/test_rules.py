@@ -174,7 +174,7 @@ def test_a_member_that_is_gone_leaves_the_queue_without_a_call(world: World, clo
 
 def test_a_dry_run_of_enqueue_says_what_the_members_take(world: World) -> None:
     first, last = world.enqueue_secondary(dry_run=True).plan
-    assert first == "enqueue members:crypto:LOW as LOW"
+    assert first == "enqueue prices of crypto, the LOW members of rules as LOW"
     assert last.startswith("rule crypto/USD: 5 members, 1 call a day to look them up, 1 call a day for all")
 
 
@@ -263,7 +263,7 @@ class TestWalk:
         listing.document["secondary_assets"] = []
         listing.run_queue()
         assert (queued(listing), listing.paths) == ([], [])
-        assert "taken out of the queue: reference:tickers:crypto/USD" in caplog.text
+        assert "taken out of the queue: tickers of crypto/USD" in caplog.text
 
     def test_that_init_has_done_meanwhile_leaves_the_queue_silently(
         self, listing: World, caplog: pytest.LogCaptureFixture

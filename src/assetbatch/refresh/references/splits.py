@@ -79,10 +79,6 @@ class SplitsHandler(ReferenceHandler["SplitsAnswer"]):
         request = parse_request(reference.detail)
         return request is not None and bool(request.tickers(_tickers(services).values()))
 
-    def describe(self, reference: Reference) -> str:
-        """Return the call in words."""
-        return _request(reference).words
-
     def send(
         self, services: Services, provider: ProviderClient, reference: Reference, seconds: float
     ) -> SplitsAnswer:
