@@ -26,7 +26,7 @@ from assetbatch.domain.rules import ListedTicker, advanced, continued
 from assetbatch.domain.status import AssetState, Status
 from assetbatch.domain.units import DAY_MS, HOUR_MS, MINUTE_MS
 from assetbatch.domain.work import Work
-from assetbatch.errors import UnreachableError
+from assetbatch.errors import ConfigError, UnreachableError
 from assetbatch.health import collect
 from assetbatch.refresh.interpretation import Result
 from assetbatch.refresh.progress import Progress
@@ -442,6 +442,15 @@ class TestOtherCommands:
         with world.services() as services:
             assert len(chosen(services, [], ExportSize.DAY)) == len(COINS)
             assert chosen(services, [], ExportSize.FIVE_MINUTES) == []
+
+    def test_a_member_without_bars_is_told_with_its_rule_beside_what_else_is_wrong(
+        self, world: World
+    ) -> None:
+        with world.services() as services, pytest.raises(ConfigError) as caught:
+            find_gaps(services, ["BTCUSD", "NOSUCH"], None)
+        first, second = str(caught.value).splitlines()
+        assert first == "BTCUSD keeps no bars (hint: bars: 5m in its rule of config.yml keeps them)"
+        assert second.startswith("NOSUCH is no enabled asset that keeps bars (hint: ")
 
     def test_a_backfill_of_a_member_that_keeps_bars_is_planned(self, world: World) -> None:
         world.document["secondary_assets"] = [{**RULE, "bars": "5m"}]
