@@ -179,8 +179,7 @@ class Services:
 
             from assetbatch.sandbox import SandboxServer, plan_of
 
-            plans = (self.config.rate_limiting.plan_of(product) for product in Product)
-            plan = plan_of(*("basic" if name == "free" else name for name in plans))
+            plan = plan_of(*(self.config.rate_limiting.plan_of(product) for product in Product))
             # As this program expects it: a product without an asset limits no call.
             plan = dataclasses.replace(plan, limit=self.config.rate_limiting.calls_of(self.config.products))
             folder = self.config.data_folder

@@ -74,6 +74,8 @@ class TestBackfill:
         ("arguments", "words"),
         [
             (("NOSUCH", "--from", "2026-01-01"), "NOSUCH is no enabled asset that keeps bars"),
+            (("NOSUCH", "OTHER", "--from", "2026-01-01"), "OTHER is no enabled asset that keeps bars"),
+            ((), "(one of them), and --from with the first day, such as 2024-11-01"),
             (("EURUSD", "--from", "2099-01-01"), "--from 2099-01-01 is in the future"),
             (("EURUSD", "--from", "2026-03-01", "--to", "2026-02-01"), "--to 2026-02-01 is before"),
             (("EURUSD", "--from", "1969-12-31"), "--from is before 1970"),

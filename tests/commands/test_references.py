@@ -7,9 +7,11 @@ from datetime import UTC, date, datetime, time
 
 import pytest
 
+from assetbatch.commands.enqueue_secondary import _in_words
 from assetbatch.commands.queue_items import list_queue
 from assetbatch.config import Config
 from assetbatch.domain.asset_classes import Market
+from assetbatch.domain.item_words import work_in_words
 from assetbatch.domain.market_hours import day_of, sessions, set_listed_days, special_day, to_ms
 from assetbatch.domain.nyse import SpecialDay
 from assetbatch.domain.queueing import CallKind, DenialReason, Lane
@@ -27,7 +29,6 @@ from assetbatch.sandbox.listings import Exchange
 from assetbatch.services import Services
 from assetbatch.state.queue import Lease
 from assetbatch.state.reference_store import KEPT_MS
-from assetbatch.views.terminal.dead import work_in_words
 from tests.world import SetClock, World
 
 from .conftest import MakeWorld
@@ -331,12 +332,62 @@ def test_a_kind_of_a_later_version_is_taken_out(free: World, caplog: pytest.LogC
 
 
 def test_dry_runs_show_it(free: World) -> None:
-    assert "enqueue reference:holidays" in free.enqueue_secondary(dry_run=True).plan
+    assert "enqueue holidays of the stock exchange as BARS" in free.enqueue_secondary(dry_run=True).plan
     enqueue(free, ID)
     assert "call 1: holidays of the stock exchange (it is due)" in free.run_queue(dry_run=True).plan
     assert PATH not in free.paths
 
 
-def test_people_read_what_it_is() -> None:
-    words = map(work_in_words, [ID, "reference:listing:BRK.B", "reference:dividends"])
-    assert list(words) == ["holidays", "listing of BRK.B", "reference:dividends"]
+def test_a_dry_run_has_the_order_of_the_queue_and_says_what_becomes_of_the_rest(free: World) -> None:
+    with free.services() as services:
+        page = "history:ETHUSD:2026-09-01:2026-09-30"
+        services.queue.enqueue([(page, Lane.HISTORY), (ID, Lane.BARS), ("GONE", Lane.LOW)])
+        services.queue.enqueue([("ETHUSD", Lane.HIGH), ("reference:listing:AAPL", Lane.BARS)])
+    *calls, first, last = free.run_queue(dry_run=True).plan
+    assert [call.split(": ")[0] for call in calls] == ["call 1", "call 2", "call 3"]
+    assert [call.split(": ")[1].partition(",")[0] for call in calls] == [
+        "5-minute bars of X:ETHUSD",
+        "holidays of the stock exchange (it is due)",
+        "5-minute bars of X:ETHUSD",
+    ]
+    assert first == "no call: price of GONE (not in the configuration any more)"
+    assert last == "no call: listing of AAPL (not in the configuration any more)"
+
+
+def test_what_is_taken_out_is_one_line(free: World, caplog: pytest.LogCaptureFixture) -> None:
+    enqueue(free, "reference:listing:AAPL")
+    enqueue(free, "GONE")
+    free.run_queue()
+    (line,) = [record.getMessage() for record in caplog.records if "taken out" in record.getMessage()]
+    assert line == (
+        "taken out of the queue: listing of AAPL, price of GONE (not in the configuration any more)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("item_id", "words"),
+    [
+        (ID, "holidays of the stock exchange"),
+        ("reference:listing:BRK.B", "listing of BRK.B"),
+        ("reference:former:BRK.B@2026-09-01", "listing of BRK.B on 2026-09-01"),
+        ("reference:renames:META@FB", "renames of META"),
+        ("reference:tickers:stocks/XNAS", "tickers of stocks/XNAS"),
+        ("reference:tickers:stocks/XNAS+1", "tickers of stocks/XNAS, page 2"),
+        ("reference:days:stocks:2026-11-16", "daily bars of all stocks on 2026-11-16"),
+        ("reference:dividends", "reference:dividends"),
+    ],
+)
+def test_people_read_what_it_is(item_id: str, words: str) -> None:
+    assert work_in_words(item_id) == words
+
+
+def test_days_of_a_market_are_one_line() -> None:
+    days = [
+        ("reference:days:stocks:2026-11-16", Lane.HISTORY),
+        ("reference:days:stocks:2026-11-13", Lane.HISTORY),
+    ]
+    assert _in_words([*days, ("ETHUSD", Lane.HIGH), (ID, Lane.BARS)]) == [
+        ("price of ETHUSD", Lane.HIGH),
+        ("holidays of the stock exchange", Lane.BARS),
+        ("daily bars of all stocks on 2 days, 2026-11-13 to 2026-11-16", Lane.HISTORY),
+    ]

@@ -26,7 +26,7 @@ from assetbatch.domain.rules import ListedTicker, advanced, continued
 from assetbatch.domain.status import AssetState, Status
 from assetbatch.domain.units import DAY_MS, HOUR_MS, MINUTE_MS
 from assetbatch.domain.work import Work
-from assetbatch.errors import UnreachableError
+from assetbatch.errors import ConfigError, UnreachableError
 from assetbatch.health import collect
 from assetbatch.refresh.interpretation import Result
 from assetbatch.refresh.progress import Progress
@@ -174,7 +174,7 @@ def test_a_member_that_is_gone_leaves_the_queue_without_a_call(world: World, clo
 
 def test_a_dry_run_of_enqueue_says_what_the_members_take(world: World) -> None:
     first, last = world.enqueue_secondary(dry_run=True).plan
-    assert first == "enqueue members:crypto:LOW as LOW"
+    assert first == "enqueue prices of crypto, the LOW members of rules as LOW"
     assert last.startswith("rule crypto/USD: 5 members, 1 call a day to look them up, 1 call a day for all")
 
 
@@ -263,7 +263,7 @@ class TestWalk:
         listing.document["secondary_assets"] = []
         listing.run_queue()
         assert (queued(listing), listing.paths) == ([], [])
-        assert "taken out of the queue: reference:tickers:crypto/USD" in caplog.text
+        assert "taken out of the queue: tickers of crypto/USD" in caplog.text
 
     def test_that_init_has_done_meanwhile_leaves_the_queue_silently(
         self, listing: World, caplog: pytest.LogCaptureFixture
@@ -442,6 +442,15 @@ class TestOtherCommands:
         with world.services() as services:
             assert len(chosen(services, [], ExportSize.DAY)) == len(COINS)
             assert chosen(services, [], ExportSize.FIVE_MINUTES) == []
+
+    def test_a_member_without_bars_is_told_with_its_rule_beside_what_else_is_wrong(
+        self, world: World
+    ) -> None:
+        with world.services() as services, pytest.raises(ConfigError) as caught:
+            find_gaps(services, ["BTCUSD", "NOSUCH"], None)
+        first, second = str(caught.value).splitlines()
+        assert first == "BTCUSD keeps no bars (hint: bars: 5m in its rule of config.yml keeps them)"
+        assert second.startswith("NOSUCH is no enabled asset that keeps bars (hint: ")
 
     def test_a_backfill_of_a_member_that_keeps_bars_is_planned(self, world: World) -> None:
         world.document["secondary_assets"] = [{**RULE, "bars": "5m"}]

@@ -330,7 +330,7 @@ class TestDryRun:
     def test_says_why_nothing_would_be_called(self, free: World) -> None:
         free.run_priority()
         result = free.run_priority(dry_run=True)
-        assert result.plan[2] == "no call: BTCUSD (complete up to 2026-11-18 05:00 UTC)"
+        assert result.plan[2] == "no call: price of BTCUSD (complete up to 2026-11-18 05:00 UTC)"
 
 
 class TestItsBound:

@@ -80,9 +80,9 @@ class TestEnqueueSecondary:
 
     def test_a_dry_run_changes_nothing(self, free: World) -> None:
         assert free.enqueue_secondary(dry_run=True).plan == [
-            "enqueue ETHUSD as HIGH",
-            "enqueue GBPUSD as MEDIUM",
-            "enqueue USDJPY as LOW",
+            "enqueue price of ETHUSD as HIGH",
+            "enqueue price of GBPUSD as MEDIUM",
+            "enqueue price of USDJPY as LOW",
         ]
         with free.services() as services:
             assert services.queue.state().size == 0
@@ -170,7 +170,10 @@ class TestRunQueue:
         result = free.run_queue()
         assert [asset.symbol for asset in result.assets] == ["ETHUSD"]
         assert result.queue_size == 0
-        assert "taken out of the queue: GBPUSD (hint: not in the configuration any more)" in caplog.text
+        assert (
+            "taken out of the queue: price of GBPUSD, price of USDJPY (not in the configuration any more)"
+            in caplog.text
+        )
 
 
 class TestFailures:

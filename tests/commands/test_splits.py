@@ -250,7 +250,7 @@ class TestCalls:
     def test_are_shown_by_dry_runs(self, of: Any) -> None:
         world = of("TWICE", "MORE", bars="none")
         plan = world.enqueue_secondary(dry_run=True).plan
-        assert "enqueue reference:splits:1900-01-01:MORE~TWICE" in plan
+        assert "enqueue splits of MORE to TWICE as BARS" in plan
         world.enqueue_secondary()
         said = " | ".join(world.run_queue(dry_run=True).plan)
         assert "splits of all stocks since 2024-11-12" in said

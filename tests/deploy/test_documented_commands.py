@@ -308,7 +308,7 @@ class TestRemovingAnAsset:
     def test_takes_what_waits_of_it_out_of_the_queue_and_says_so(self, free: World) -> None:
         free.enqueue_secondary()
         free.document["secondary_assets"] = free.document["secondary_assets"][1:]
-        assert "taken out of the queue: ETHUSD" in start(free, "run-queue").stderr
+        assert "taken out of the queue: price of ETHUSD" in start(free, "run-queue").stderr
 
     def test_lets_it_come_back(self, free: World) -> None:
         (block,) = sql_blocks("upkeep.md")

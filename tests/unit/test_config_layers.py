@@ -405,10 +405,16 @@ class TestLimit:
     def test_the_tiers_are_the_owners(self) -> None:
         assert {name: tuple(tier)[:3] for name, tier in TIERS.items()} == {
             "free": (5, 15, False),
+            "basic": (5, 15, False),
             "starter": (None, 0, False),
             "developer": (None, 0, True),
             "advanced": (None, 0, True),
+            "business": (None, 0, True),
         }
+
+    def test_basic_is_the_free_tier(self, cwd: Path) -> None:
+        named, free = (read(cwd, f"rate_limiting: {{tier: {name}}}") for name in ("basic", "free"))
+        assert (named.tier, named.call_limit) == (free.tier, free.call_limit)
 
 
 class TestApiKey:

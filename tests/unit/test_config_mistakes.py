@@ -26,7 +26,7 @@ HIDDEN_TEXT = "found a text that is not shown"
 WHOLE = "a whole number of 1 or more"
 MINUTES = "a whole number from 1 to 1440"
 API = "https://… (http:// only to an IP address or a host name without a dot)"
-TIERS = "one of free, starter, developer, advanced"
+TIERS = PLANS
 CALLS = "a whole number from 1 to 6000, or null for unlimited"
 QUOTING = "(@ is %40, : is %3A, / is %2F, ? is %3F, # is %23)"
 
@@ -226,9 +226,10 @@ def one_asset(**changes: str) -> str:
 
 SYMBOL = "1 to 32 visible characters, with single spaces at most between them"
 TICKER = "the provider's name with its prefix, such as C:EURUSD, X:BTCUSD, AAPL or I:NDX"
-PREFIXED = "C:EURUSD, X:BTCUSD or I:NDX, or asset_type: stocks if that is its ticker"
+PREFIXED = "the provider's name with its prefix, such as C:EURUSD, X:BTCUSD or I:NDX"
 
 
+IF_STOCK = "write polygon_ticker: {} if it is a stock, else"
 FREQUENCY = "a whole number from 1 to 31536000"
 CLASSES = "one of HIGH, MEDIUM, LOW or their numbers 2, 3, 4"
 
@@ -261,7 +262,11 @@ CLASSES = "one of HIGH, MEDIUM, LOW or their numbers 2, 3, 4"
         ("extended_hours", "true", "found true, expected false: forex have no extended hours (line 2)"),
         ("enabled", "maybe", "found 'maybe', expected true or false (line 2)"),
         ("bars", "5", "found 5, expected one of 5m, 1m, none or true or false (line 2)"),
-        ("frequency", "5", f"unknown key, expected one of {ASSET_KEYS} (line 2)"),
+        (
+            "frequency",
+            "5",
+            f"unknown key, did you mean update_frequency_seconds? expected one of {ASSET_KEYS} (line 2)",
+        ),
         ("priority", "CRITICAL", f"found 'CRITICAL', expected {CLASSES} (line 2)"),
         ("priority", "urgent", f"found 'urgent', expected {CLASSES} (line 2)"),
         ("priority", "1", f"found 1, expected {CLASSES} (line 2)"),
@@ -311,7 +316,7 @@ def test_a_priority_asset_is_critical_or_has_a_number(tmp_path: Path, written: s
 def test_an_asset_must_be_a_mapping_and_assets_a_list(tmp_path: Path) -> None:
     assert mistakes(tmp_path, "priority_assets:\n- EURUSD\nsecondary_assets: {EURUSD: {}}") == [
         "config.yml: priority_assets[0]: found a text, "
-        f"expected a mapping with the keys {ASSET_KEYS} (line 2)",
+        "expected a mapping with the keys of an asset, such as {symbol: EURUSD} (line 2)",
         "config.yml: secondary_assets: found a mapping, "
         "expected a list of assets, each with its symbol (line 3)",
     ]
@@ -339,21 +344,60 @@ def test_symbols_and_tickers_are_unique_over_both_lists(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("symbol", "asset_type", "told"),
     [
-        ("GOLD", "", f"the symbol 'GOLD' is no pair of known names: {{}} {PREFIXED}"),
-        ("BTC/USDT", "", f"the symbol 'BTC/USDT' is no pair of known names: {{}} {PREFIXED}"),
-        ("EURUSD", "crypto", "the symbol 'EURUSD' is no crypto pair of known names: {} X:BTCUSD"),
-        ("BTCUSD", "forex", "the symbol 'BTCUSD' is no forex pair of known names: {} C:EURUSD"),
-        ("M4rkZk3vP9sQ1xT7", "", f"the symbol is no pair of known names: {{}} {PREFIXED}"),
+        ("aapl", "", f"the symbol 'aapl' is no pair of known names: {IF_STOCK.format('AAPL')} {PREFIXED}"),
+        ("BRK/B", "", f"the symbol 'BRK/B' is no pair of known names: {IF_STOCK.format('BRK.B')} {PREFIXED}"),
+        ("KIMpL", "", f"the symbol 'KIMpL' is no pair of known names: {IF_STOCK.format('KIMpL')} {PREFIXED}"),
+        ("BTC/USDT", "", f"the symbol 'BTC/USDT' is no pair of known names: write {PREFIXED}"),
+        (
+            "GOLDEN",
+            "crypto",
+            "the symbol 'GOLDEN' is no crypto pair of known names: "
+            "write the provider's name with its prefix, such as X:BTCUSD",
+        ),
+        ("M4rkZk3vP9sQ1xT7", "", f"the symbol is no pair of known names: write {PREFIXED}"),
     ],
 )
 def test_a_symbol_from_which_no_ticker_follows_wants_one(
     tmp_path: Path, symbol: str, asset_type: str, told: str
 ) -> None:
     text = "secondary_assets:\n" + one_asset(symbol=symbol, polygon_ticker="", asset_type=asset_type)
-    wanted = "write the provider's name with its prefix, such as"
     assert mistakes(tmp_path, text) == [
-        f"config.yml: secondary_assets[0].polygon_ticker: missing, and {told.format(wanted)} (line 2)"
+        f"config.yml: secondary_assets[0].polygon_ticker: missing, and {told} (line 2)"
     ]
+
+
+@pytest.mark.parametrize(
+    ("symbol", "asset_type", "right"),
+    [("EURUSD", "crypto", "forex"), ("BTCUSD", "forex", "crypto"), ("I:NDX", "stocks", "indices")],
+)
+def test_a_symbol_of_another_type_is_told_with_its_own(
+    tmp_path: Path, symbol: str, asset_type: str, right: str
+) -> None:
+    text = "secondary_assets:\n" + one_asset(symbol=symbol, polygon_ticker="", asset_type=asset_type)
+    assert mistakes(tmp_path, text) == [
+        f"config.yml: secondary_assets[0].asset_type: found '{asset_type}', but the symbol '{symbol}' is of "
+        f"{right}: write asset_type: {right}, or the polygon_ticker of the asset (line 2)"
+    ]
+
+
+def test_all_mistakes_of_an_asset_are_told_at_once(tmp_path: Path) -> None:
+    text = "secondary_assets:\n- {symbol: aapl, asset_type: stock, priority: low}"
+    kind, priority, ticker = mistakes(tmp_path, text)
+    assert "asset_type: found 'stock', did you mean stocks? expected one of forex" in kind
+    assert "priority: found 'low', did you mean LOW? expected one of HIGH" in priority
+    assert "polygon_ticker: missing, and the symbol 'aapl' is no ticker of stocks" in ticker
+    assert ticker.endswith("such as AAPL (line 2)")
+
+
+def test_the_value_of_a_misspelt_key_is_told_with_it(tmp_path: Path) -> None:
+    first, second = mistakes(tmp_path, "rate_limiting: {plans: {indexes: Basik}}")
+    assert "plans.indexes: unknown key, did you mean indices?" in first
+    assert f"plans.indexes: found 'Basik', did you mean basic? expected {PLANS}" in second
+
+
+def test_a_part_of_a_key_is_told_with_the_whole(tmp_path: Path) -> None:
+    (line,) = mistakes(tmp_path, "secondary_assets: [{symbol: EURUSD, type: forex}]")
+    assert "secondary_assets[0].type: unknown key, did you mean asset_type?" in line
 
 
 @pytest.mark.parametrize(

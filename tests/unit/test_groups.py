@@ -11,13 +11,13 @@ from assetbatch.domain.assets import Asset, AssetPriority
 from assetbatch.domain.bar_sizes import BarSize
 from assetbatch.domain.entitlements import Entitlements
 from assetbatch.domain.groups import Group, as_items, parse_group, work_of
+from assetbatch.domain.item_words import work_in_words
 from assetbatch.domain.market_hours import to_ms
 from assetbatch.domain.models import StoredAsset
 from assetbatch.domain.queueing import Lane
 from assetbatch.domain.status import Status
 from assetbatch.domain.units import HOUR_MS
 from assetbatch.domain.work import Work, parse_work_id
-from assetbatch.views.terminal.dead import work_in_words
 
 TUESDAY_MIDNIGHT = to_ms(datetime(2026, 11, 17, 5, 0, tzinfo=UTC))  # New York's
 MONDAY_CLOSE = to_ms(datetime(2026, 11, 16, 21, 0, tzinfo=UTC))

@@ -10,6 +10,7 @@ from msgspec import structs
 
 from assetbatch.config import Config, load
 from assetbatch.config.display import effective
+from assetbatch.config.symbols import EXCHANGES, doubts_of_rules
 from assetbatch.domain.asset_classes import AssetType
 from assetbatch.domain.assets import Asset, AssetPriority, Rule
 from assetbatch.domain.bar_sizes import BarSize
@@ -92,9 +93,33 @@ class TestConfiguration:
         first, second, third = mistakes(tmp_path, text)
         assert "secondary_assets[0].every: found 'metals', expected one of forex" in first
         assert "secondary_assets[1].prioritty: unknown key, did you mean priority?" in second
-        assert "secondary_assets[1].quote: found 'usd', expected a currency such as USD, or a list" in third
+        assert "secondary_assets[1].quote: found 'usd', did you mean USD? expected a currency" in third
         assert "(line 2)" in first
         assert "(line 3)" in third
+
+    @pytest.mark.parametrize(
+        ("rule", "words", "hint"),
+        [
+            (
+                "{every: stocks, exchange: NYSE}",
+                "stocks/NYSE: NYSE is no exchange",
+                "did you mean XNYS?",
+            ),
+            ("{every: stocks, exchange: [XNSA]}", "XNSA is no exchange", "did you mean XNAS?"),
+            ("{every: stocks, exchange: ABCD}", "ABCD is no exchange", "known are XNYS, XNAS,"),
+            ("{every: crypto, quote: [USD, USDD]}", "USDD is no currency", "such as USD"),
+        ],
+    )
+    def test_with_a_name_that_nobody_knows_is_doubted(
+        self, tmp_path: Path, rule: str, words: str, hint: str
+    ) -> None:
+        (doubt,) = doubts_of_rules(read(tmp_path, f"secondary_assets: [{rule}]").rules)
+        assert words in doubt.words
+        assert hint in doubt.hint
+
+    def test_with_the_exchanges_of_the_provider_is_not_doubted(self, tmp_path: Path) -> None:
+        text = f"secondary_assets: [{{every: stocks, exchange: [{', '.join(EXCHANGES)}]}}, {{every: crypto}}]"
+        assert list(doubts_of_rules(read(tmp_path, text).rules)) == []
 
     def test_of_the_us_market_is_narrowed_by_exchange_and_type(self, tmp_path: Path) -> None:
         text = "secondary_assets: [{every: stocks, exchange: [XNYS, XNAS], type: CS, extended_hours: true}]"
@@ -104,11 +129,14 @@ class TestConfiguration:
     @pytest.mark.parametrize(
         ("options", "words"),
         [
-            ("type: EFT", "secondary_assets[0].type: found 'EFT', expected one of CS, ETF"),
+            (
+                "type: EFT",
+                "secondary_assets[0].type: found 'EFT', did you mean ETF? expected one of CS, ETF",
+            ),
             ("exchange: []", "secondary_assets[0].exchange: found a list, expected a code of ISO 10383"),
             (
                 "exchange: [XNYS, nyse]",
-                "secondary_assets[0].exchange[1]: found 'nyse', expected a code of ISO",
+                "secondary_assets[0].exchange[1]: found 'nyse', did you mean XNYS? expected a code",
             ),
             ("type: [CS, 5]", "secondary_assets[0].type[1]: found 5, expected one of CS, ETF"),
             ("exchange: NYSE2", "secondary_assets[0].exchange: found 'NYSE2', expected a code of ISO 10383"),

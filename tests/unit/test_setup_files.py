@@ -18,8 +18,8 @@ from assetbatch.setup.files import (
     Planned,
     Present,
     built_in_text,
+    least_of,
     plan,
-    split_symbol,
     with_variables,
 )
 from assetbatch.setup.given import Given, answers_of, without_shell
@@ -195,22 +195,27 @@ class TestRepeated:
 class TestSymbols:
     @pytest.mark.parametrize("text", ["EUR/USD", "EURUSD=X", "btc-usd", "XPTUSD"])
     def test_of_known_pairs_need_no_ticker(self, text: str) -> None:
-        assert split_symbol(text) == {"symbol": text}
+        assert least_of([text]) == [{"symbol": text}]
 
     def test_may_bring_their_ticker(self) -> None:
-        assert split_symbol("AAPL=stocks") == {"symbol": "AAPL", "asset_type": "stocks"}
-        assert split_symbol("NDX=indices") == {"symbol": "NDX", "asset_type": "indices"}
-        assert split_symbol("NASDAQ=I:COMP") == {"symbol": "NASDAQ", "polygon_ticker": "I:COMP"}
-        assert split_symbol("GOLD=X=C:XAUUSD") == {"symbol": "GOLD=X", "polygon_ticker": "C:XAUUSD"}
+        assert least_of(["AAPL=stocks"]) == [{"symbol": "AAPL", "asset_type": "stocks"}]
+        assert least_of(["NDX=indices"]) == [{"symbol": "NDX", "asset_type": "indices"}]
+        assert least_of(["NASDAQ=I:COMP"]) == [{"symbol": "NASDAQ", "polygon_ticker": "I:COMP"}]
+        assert least_of(["GOLD=X=C:XAUUSD"]) == [{"symbol": "GOLD=X", "polygon_ticker": "C:XAUUSD"}]
+
+    def test_all_that_are_unknown_are_named_at_once(self) -> None:
+        with pytest.raises(ConfigError) as caught:
+            least_of(["EURUSD", "AAPL", "SPY=stocks", "BAR=shares"])
+        assert caught.value.message == "'AAPL' and 'BAR=shares' are no pairs of known names"
 
     def test_of_no_known_pair_say_how_to_name_the_ticker(self) -> None:
         with pytest.raises(ConfigError, match="GOLD=C:XAUUSD"):
-            split_symbol("GOLD")
+            least_of(["GOLD"])
 
     @pytest.mark.parametrize("text", ["AAPL", "aapl=stocks", "BTCUSD=forex", "EURUSD=bonds"])
     def test_a_stock_needs_its_type_and_a_type_its_symbol(self, text: str) -> None:
         with pytest.raises(ConfigError, match="AAPL=stocks"):
-            split_symbol(text)
+            least_of([text])
 
     def test_all_are_those_of_the_shipped_file(self) -> None:
         answers, _ = answers_of(Given(assets="all"), {}, Path("/"))

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from assetbatch.domain.assets import AssetPriority
 from assetbatch.domain.formatting import iso
 from assetbatch.domain.metrics import CALLS, Series
 from assetbatch.domain.units import DAY_MS, MINUTE_MS
@@ -137,7 +138,7 @@ def test_plans_that_differ_have_the_names_of_their_products() -> None:
         "data_up_to": {"forex": iso(NOW_MS), "crypto": iso(NOW_MS), "stocks": iso(NOW_MS)},
     }
     words = facts.plan(health([], plan=plan))
-    assert words == "currencies free, stocks starter, indices free, forex, crypto and stocks up to now"
+    assert words == "currencies free, stocks starter, indices free; forex, crypto and stocks up to now"
 
 
 def test_a_wide_terminal_also_shows_why() -> None:
@@ -152,6 +153,24 @@ def test_many_fresh_assets_of_a_class_are_one_line_unless_all_are_asked_for() ->
     assert any(line.startswith("SYM9 ") for line in lines)
     assert sum(bool(re.match(r"\d+ more .* fresh", line)) for line in lines) == 3
     assert len(shown(document, 80, rows=300)) > 300
+
+
+def test_members_of_rules_hide_no_asset_that_has_an_entry_of_its_own() -> None:
+    own = [asset(0), asset(4, symbol="AAPL", priority=AssetPriority.LOW), asset(3, symbol="SPY")]
+    members = [
+        asset(n, by_rule=True, priority=AssetPriority.HIGH, state="stale" if n < 9 else "fresh")
+        for n in range(3, 300)
+    ]
+    lines = [line.split()[0] for line in shown(health([*own, *members]), 80) if line.strip()]
+    names = [line for line in lines if line in {"XAUUSD", "AAPL", "SPY", "by", "SYM3", "SYM6"}]
+    assert names == ["XAUUSD", "SPY", "AAPL", "by", "SYM3"]
+    text = shown(health([*own, *members]), 80)
+    assert sum(bool(re.match(r"\d+ more .* (stale|fresh)$", line)) for line in text) == 2
+
+
+def test_counts_the_assets_without_data() -> None:
+    line = shown(health([asset(0), asset(3, state="no_data"), asset(4, state="never")]), 120)[0]
+    assert "1 of 3 assets fresh, 1 not fetched yet, 1 without data" in line
 
 
 def test_of_many_assets_in_trouble_the_first_are_shown_and_the_priority_assets_all() -> None:

@@ -155,7 +155,10 @@ def backfill(
     """
     with reported(context) as options:
         if sum([bool(symbols), everything, bool(classes)]) != 1:
-            raise ConfigError("say which assets", hint="name symbols, or --class, or --all (one of them)")
+            when = "" if since or cancel else ", and --from with the first day, such as 2024-11-01"
+            raise ConfigError(
+                "say which assets", hint=f"name symbols, or --class, or --all (one of them){when}"
+            )
         if cancel and (since or until or again):
             raise ConfigError(
                 "--cancel takes back all that is missing of the past",

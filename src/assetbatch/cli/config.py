@@ -62,7 +62,7 @@ def check(context: typer.Context) -> None:
     with reported(context) as options:
         from assetbatch.config.needs import missing
         from assetbatch.config.options import check_options
-        from assetbatch.config.symbols import ALIKE_HINT, lookalikes
+        from assetbatch.config.symbols import ALIKE_HINT, doubts_of_rules, lookalikes
         from assetbatch.domain.formatting import plural
         from assetbatch.errors import ConfigError
         from assetbatch.health.jobs import TOO_FREQUENT_HINT, too_frequent
@@ -74,6 +74,8 @@ def check(context: typer.Context) -> None:
         check_options(config)
         for warning in lookalikes(config.configured_symbols):
             log.warning("%s (hint: %s)", warning, ALIKE_HINT)
+        for doubt in doubts_of_rules(config.enabled_rules):
+            log.warning("%s (hint: %s)", *doubt)
         for warning in too_frequent(config):
             log.warning("%s (hint: %s)", warning, TOO_FREQUENT_HINT)
         if not config.assets and not config.enabled_rules:

@@ -16,6 +16,7 @@ class PlanName(StrEnum):
     """The simulated plans."""
 
     BASIC = "basic"
+    FREE = "free"
     STARTER = "starter"
     DEVELOPER = "developer"
     ADVANCED = "advanced"

@@ -41,9 +41,11 @@ class PlanName(StrEnum):
     """The plans of the provider."""
 
     FREE = "free"
+    BASIC = "basic"
     STARTER = "starter"
     DEVELOPER = "developer"
     ADVANCED = "advanced"
+    BUSINESS = "business"
 
 
 class Schedule(StrEnum):
@@ -294,7 +296,7 @@ class Session:
                 raise ValueError(f"one of {', '.join(PlanName)}")
             return text
 
-        answer = ask("Plan: free, starter, developer or advanced", before, read)
+        answer = ask("Plan: free (basic), starter, developer, advanced or business", before, read)
         self.answers = self.answers._replace(tier=None if answer == before else answer)
 
     def _answer_server(self, name: str, *, again: bool = False) -> None:
@@ -333,16 +335,15 @@ class Session:
             self.answers = self.answers._replace(redis=url)
 
     def _answer_assets(self) -> None:
-        from assetbatch.setup.files import split_symbol
+        from assetbatch.setup.files import least_of
         from assetbatch.setup.given import split_symbols
 
         def read(text: str) -> tuple[str, ...]:
             symbols = split_symbols(text)
-            for symbol in symbols:
-                try:
-                    split_symbol(symbol)
-                except ConfigError as error:
-                    raise ValueError(str(error)) from None
+            try:
+                least_of(symbols)
+            except ConfigError as error:
+                raise ValueError(str(error)) from None
             return symbols
 
         if not self.asks:

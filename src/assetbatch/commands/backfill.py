@@ -205,9 +205,7 @@ def chosen(
 ) -> tuple[list[Asset], dict[str, StoredAsset]]:
     """Return the assets that are meant, and what is stored of each. Raise ConfigError."""
     services.load_members()
-    assets = [
-        asset for asset in choose(services.config.assets, symbols) if not classes or asset.priority in classes
-    ]
+    assets = [asset for asset in choose(services.config, symbols) if not classes or asset.priority in classes]
     if not assets:
         which = f" of class {' or '.join(classes)}" if classes else ""
         raise ConfigError(

@@ -6,6 +6,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from operator import itemgetter
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from assetbatch.deadline import Deadline
@@ -39,6 +41,9 @@ log = logging.getLogger("assetbatch")
 
 ANSWERED_HINT = "the fault is on its side: every start asks again, and nothing is lost meanwhile"
 """What to do when the provider, or a gateway before it, answers with an error of its own."""
+
+NOT_CONFIGURED = "not in the configuration any more"
+"""Why an item leaves the queue without a call."""
 
 UNREGISTERED = "not registered in the database (hint: run assetbatch init)"
 
@@ -171,10 +176,16 @@ def bars_left(services: Services, known: Entitlements, stored: Mapping[str, Stor
 
 def enqueue_references(services: Services, result: CycleResult, references: Sequence[Reference]) -> None:
     """Queue calls for reference data, each kind in its lane."""
-    if references:
-        from assetbatch.refresh.references import lane_of
+    enqueue(services, result, reference_items(references))
 
-        enqueue(services, result, [(reference.id, lane_of(reference)) for reference in references])
+
+def reference_items(references: Sequence[Reference]) -> list[tuple[str, Lane]]:
+    """Return the items of the queue for calls for reference data."""
+    if not references:
+        return []
+    from assetbatch.refresh.references import lane_of
+
+    return [(reference.id, lane_of(reference)) for reference in references]
 
 
 def references_left(services: Services, stored: Mapping[str, StoredAsset]) -> list[Reference]:
@@ -287,23 +298,23 @@ def plan_lines(
     known: Entitlements,
     work: Sequence[Work],
     references: Sequence[Reference] = (),
+    places: Mapping[str, int] = MappingProxyType({}),
 ) -> list[str]:
     """Return a line for each call that would be made for this now, and for each work that needs none, with
-    the reason."""
+    the reason. `places` are the places of ids in the queue, which order the calls."""
+    from assetbatch.domain.item_words import work_in_words
+
     now_ms = services.now_ms()
     stored = services.store.load([item.asset.symbol for item in work])
     verdicts = {item.id: assess(item, stored.get(item.asset.symbol), known, now_ms) for item in work}
     due = [item for item in work if verdicts[item.id].due]
-    lines: list[str] = []
+    calls: list[tuple[int, str]] = []
     for call in choose_calls(due, stored, known, now_ms):
         reasons = dict.fromkeys(verdicts[item.id].why.text for item in call.work)
-        lines.append(f"call {len(lines) + 1}: {describe(call)} ({'; '.join(reasons)})")
-    if references:
-        from assetbatch.refresh.references import describe_reference
-
-        lines += [
-            f"call {number}: {describe_reference(reference)} (it is due)"
-            for number, reference in enumerate(references, len(lines) + 1)
-        ]
-    lines += [f"no call: {item_id} ({v.why.text})" for item_id, v in verdicts.items() if not v.due]
+        place = min((places[item.id] for item in call.work if item.id in places), default=0)
+        calls.append((place, f"{describe(call)} ({'; '.join(reasons)})"))
+    calls += [(places.get(one.id, 0), f"{one.words} (it is due)") for one in references]
+    calls.sort(key=itemgetter(0))
+    lines = [f"call {number}: {words}" for number, (_, words) in enumerate(calls, 1)]
+    lines += [f"no call: {work_in_words(one)} ({v.why.text})" for one, v in verdicts.items() if not v.due]
     return lines

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from assetbatch.commands.backfill import enqueue_missing_pages, missing_pages
 from assetbatch.commands.common import (
@@ -15,6 +16,7 @@ from assetbatch.commands.common import (
     enqueue_bars,
     enqueue_references,
     load,
+    reference_items,
     references_left,
     symbols,
     unregistered,
@@ -45,6 +47,9 @@ from assetbatch.refresh.interpretation import Result
 from assetbatch.refresh.progress import Progress
 from assetbatch.services import Services
 from assetbatch.state.history import CYCLES_KEPT
+
+if TYPE_CHECKING:  # few starts meet any
+    from assetbatch.domain.references import Reference
 
 log = logging.getLogger("assetbatch")
 
@@ -112,18 +117,32 @@ def _plan(services: Services, known: Entitlements) -> list[str]:
     fresh = {report.symbol for report in rest}
     bars = bars_left(services, known, {symbol: one for symbol, one in stored.items() if symbol in fresh})
     pages = missing_pages(services, assets, stored, known)
-    single = [*(one.id for one in references_left(services, stored)), *(item.id for item in bars)]
-    queued = services.queue.known([*single, *(item.id for item in pages)])
-    items = price_items(services, due, stored, known)
-    lines = [f"enqueue {item_id} as {lane}" for item_id, lane in items]
-    lines += [f"enqueue {item_id}" for item_id in single if item_id not in queued]
+    single = [*reference_items(references_left(services, stored)), *((item.id, Lane.BARS) for item in bars)]
+    queued = services.queue.known([*(item_id for item_id, _ in single), *(item.id for item in pages)])
+    items = [*price_items(services, due, stored, known), *(one for one in single if one[0] not in queued)]
+    lines = [f"enqueue {words} as {lane}" for words, lane in _in_words(items)]
     if new := sum(item.id not in queued for item in pages):
-        lines.append(f"enqueue {plural(new, 'page')} of the past")
+        lines.append(f"enqueue {plural(new, 'page')} of the past as {Lane.HISTORY}")
     if services.config.enabled_rules:
         from assetbatch.commands.members import foreseen
 
         lines += [outlook.words for outlook in foreseen(services)]
     return lines
+
+
+def _in_words(items: Sequence[tuple[str, Lane]]) -> list[tuple[str, Lane]]:
+    """Return items of the queue in words, in the order in which their lanes are served. The days of a market
+    are one line."""
+    from assetbatch.domain.item_words import work_in_words
+    from assetbatch.domain.references import days_in_words, parse_reference
+
+    lines: dict[tuple[str, Lane], list[Reference]] = {}
+    for item_id, lane in sorted(items, key=lambda item: item[1].rank):
+        reference = parse_reference(item_id)
+        market = reference.market if reference else ""
+        of_line = lines.setdefault((market or work_in_words(item_id), lane), [])
+        of_line += [reference] if reference and market else []
+    return [(days_in_words(days) if days else words, lane) for (words, lane), days in lines.items()]
 
 
 def price_items(

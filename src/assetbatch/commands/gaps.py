@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
+from assetbatch.config import Config
 from assetbatch.config.symbols import did_you_mean
 from assetbatch.domain.assets import Asset
 from assetbatch.domain.coverage import Gap, completeness, explained_gaps
@@ -41,7 +42,7 @@ def find_gaps(
     now_ms = services.now_ms()
     known = services.entitlements()
     services.load_members()
-    assets = choose(services.config.assets, symbols)
+    assets = choose(services.config, symbols)
     stored = services.store.load([asset.symbol for asset in assets])
     starts = {
         asset.symbol: floor_to_bar(start_ms)
@@ -82,20 +83,23 @@ def _history_start(stored: StoredAsset | None, from_ms: int | None) -> int | Non
     return stored.coverage[0].start_ms if stored.coverage else None
 
 
-def choose(assets: Iterable[Asset], symbols: Sequence[str]) -> list[Asset]:
-    """Return the enabled assets that keep bars, or those of them that are named. Raise ConfigError for
-    others."""
-    enabled = {asset.symbol: asset for asset in assets}
+def choose(config: Config, symbols: Sequence[str]) -> list[Asset]:
+    """Return the enabled assets that keep bars, or those of them that are named. Raise ConfigError that says
+    what is wrong with each other one."""
+    enabled = config.assets_by_symbol
     with_bars = {symbol: asset for symbol, asset in enabled.items() if asset.bars}
-    for symbol in symbols:
+    wrong = []
+    for symbol in dict.fromkeys(symbols):
         if symbol in enabled and symbol not in with_bars:
-            raise ConfigError(
-                f"{symbol} keeps no bars", hint="bars: 5m in its entry of config.yml keeps them"
-            )
-        if symbol not in with_bars:
+            of = "rule" if symbol in config.members_by_symbol else "entry"
+            hint = f"bars: 5m in its {of} of config.yml keeps them"
+            wrong.append(ConfigError(f"{symbol} keeps no bars", hint=hint))
+        elif symbol not in with_bars:
             meant = did_you_mean(symbol, with_bars)
-            raise ConfigError(
-                f"{symbol} is no enabled asset that keeps bars",
-                hint=f"{meant} assetbatch config show lists the assets; bars: 5m keeps them".lstrip(),
-            )
+            hint = f"{meant} assetbatch config show lists the assets; bars: 5m keeps them".lstrip()
+            wrong.append(ConfigError(f"{symbol} is no enabled asset that keeps bars", hint=hint))
+    if len(wrong) > 1:
+        raise ConfigError("\n".join(map(str, wrong)))
+    if wrong:
+        raise wrong[0]
     return [with_bars[symbol] for symbol in symbols] if symbols else list(with_bars.values())

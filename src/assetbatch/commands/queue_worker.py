@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from assetbatch.commands.common import (
+    NOT_CONFIGURED,
     account,
     asset_report,
     enqueue_bars,
@@ -124,6 +125,7 @@ class QueueRun:
         self._outages = 0
         self._stored: dict[str, StoredAsset] = {}
         self._references: list[Reference] = []
+        self._gone: list[str] = []
         self.reports: list[BatchReport] = []
         """What each batch has done."""
         self._ended: tuple[EndReason, Denied | None] = EndReason.OUT_OF_TIME, None
@@ -145,6 +147,15 @@ class QueueRun:
                 self._failures.decide_all()
             finally:
                 self._failures.log(quietly=is_down)
+                self._log_gone()
+
+    def _log_gone(self) -> None:
+        """Say once what had no place in the configuration, however many leases brought it."""
+        if self._gone:
+            from assetbatch.domain.item_words import work_in_words
+
+            names = listed(list(map(work_in_words, self._gone)))
+            log.warning("taken out of the queue: %s (%s)", names, NOT_CONFIGURED, extra={"is_event": True})
 
     @property
     def is_empty(self) -> bool:
@@ -262,13 +273,7 @@ class QueueRun:
             work = [item for item in work if item not in pages]
         for group in found.groups:
             work += self._work_of_group(group, owner)
-        if gone:
-            names = ", ".join(gone)
-            log.warning(
-                "taken out of the queue: %s (hint: not in the configuration any more)",
-                names,
-                extra={"is_event": True},
-            )
+        self._gone += gone
         if found.needless:
             log.debug("no use any more: %s", ", ".join(found.needless))
         held = [item for item in work if item.asset.symbol in self._engine.held_symbols]

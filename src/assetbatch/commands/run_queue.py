@@ -79,13 +79,24 @@ def run_queue(
 
 def _plan(services: Services) -> list[str]:
     """Return what a start would do with the first items that wait now."""
-    from assetbatch.commands.common import group_work, known_work, plan_lines
+    from assetbatch.commands.common import NOT_CONFIGURED, group_work, known_work, plan_lines
+    from assetbatch.domain.item_words import work_in_words
 
     services.load_members()
     known = services.entitlements()
-    found = known_work(services, services.queue.peek(DRY_RUN_ITEMS))
-    work = [*found.work, *(work for group in found.groups for work in group_work(services, known, group))]
-    return plan_lines(services, known, work, found.references) + found.gone
+    ids = services.queue.peek(DRY_RUN_ITEMS)
+    places = {item_id: place for place, item_id in enumerate(ids)}
+    found = known_work(services, ids)
+    work = list(found.work)
+    for group in found.groups:
+        members = group_work(services, known, group)
+        work += members
+        places |= {member.id: places[group.id] for member in members}
+    return [
+        *plan_lines(services, known, work, found.references, places),
+        *(f"no call: {work_in_words(item_id)} (of no use any more)" for item_id in found.needless),
+        *(f"no call: {work_in_words(item_id)} ({NOT_CONFIGURED})" for item_id in found.gone),
+    ]
 
 
 def _log_dead_letters(services: Services, now_ms: int) -> None:

@@ -11,7 +11,7 @@ import msgspec
 
 from assetbatch.config.settings import ASSET_LISTS, SECTIONS, Config, RuleSettings
 from assetbatch.config.tables import TableMappings
-from assetbatch.config.wording import allowed, kind_of, shown
+from assetbatch.config.wording import allowed, kind_of, nearest, shown
 from assetbatch.secret import HIDDEN, may_be_quoted
 
 if TYPE_CHECKING:
@@ -82,6 +82,8 @@ def _explain(kind: type[S], raw: object, path: KeyPath, others: Sequence[str]) -
     for key in raw:
         if key not in fields:
             yield unknown_key(path, key, names)
+            if (meant := _meant(key, names)) in fields and meant not in raw:  # its value may be wrong too
+                yield from validation_errors(raw[key], fields[meant].type, (*path, key))
     for name, field in fields.items():
         of = getattr(field.type, "__origin__", field.type)  # without its Annotated
         if name in raw and isinstance(of, type) and issubclass(of, msgspec.Struct):
@@ -89,7 +91,7 @@ def _explain(kind: type[S], raw: object, path: KeyPath, others: Sequence[str]) -
                 yield from _explain(of, raw[name], (*path, name), ())
         elif name in raw:
             yield from validation_errors(raw[name], field.type, (*path, name))
-        elif field.required:
+        elif field.required and not any(_meant(key, names) == name for key in raw if key not in fields):
             yield ConfigProblem((*path, name), f"missing, expected {allowed(field.type)}")
 
 
@@ -103,7 +105,9 @@ def validation_errors(value: object, kind: Any, path: KeyPath) -> list[ConfigPro
             return [ConfigProblem(path, said)]
         if isinstance(value, list) and (unfit := _unfit_of(value, kind, path)):
             return unfit
-        return [ConfigProblem(path, f"found {shown(value)}, expected {allowed(kind)}", kind)]
+        near = nearest(value, kind)
+        advice = f"did you mean {near}? " if near else ""
+        return [ConfigProblem(path, f"found {shown(value)}, {advice}expected {allowed(kind)}", kind)]
     return []
 
 
@@ -139,15 +143,23 @@ def _without_words(of: inspect.Type) -> inspect.Type:
 
 def unknown_key(path: KeyPath, key: object, names: list[str]) -> ConfigProblem:
     """Return the problem of a key that does not exist, with the nearest key that does."""
-    from difflib import get_close_matches  # needed for a problem only
-
     advice = f"expected one of {', '.join(names)}"
     if re.search(r"api_?key", str(key), re.IGNORECASE):
         advice = "the API key belongs into the environment or a .env, as POLYGON_API_KEY"
-    elif near := get_close_matches(str(key), names, 1):
-        advice = f"did you mean {near[0]}? {advice}"
+    elif near := _meant(key, names):
+        advice = f"did you mean {near}? {advice}"
     step = key if isinstance(key, str) else shown(key)
     return ConfigProblem((*path, step), f"unknown key, {advice}")
+
+
+def _meant(key: object, names: Sequence[str]) -> str | None:
+    """Return the name that is nearest to an unknown key: misspelt, or a part of it, as
+    `type` is of `asset_type`."""
+    from difflib import get_close_matches  # needed for a problem only
+
+    near = get_close_matches(str(key), names, 1)
+    parts = [name for name in names if str(key) in name.split("_")]
+    return next(iter([*near, *parts[: len(parts) == 1]]), None)
 
 
 @cache

@@ -34,9 +34,9 @@ from assetbatch.config.settings import (
     Config,
     RuleSettings,
 )
-from assetbatch.config.symbols import derive, plain
+from assetbatch.config.symbols import Symbol, derive, plain
 from assetbatch.config.urls import ServerUrl, UrlNames
-from assetbatch.config.wording import kind_of, named, shown
+from assetbatch.config.wording import kind_of, named, nearest, shown
 from assetbatch.domain.asset_classes import (
     AssetClass,
     AssetType,
@@ -59,8 +59,6 @@ _CLASSES: Mapping[object, AssetPriority] = {
 
 FROM_SYMBOL = "derived from the symbol"
 """The origin of a ticker and a type that are absent."""
-
-_WRITE = "write the provider's name with its prefix, such as"
 
 FROM_TICKER = "derived from the polygon_ticker"
 """The origin of a type if only the ticker is written."""
@@ -227,8 +225,13 @@ class _AssetLists:
                 if rule := _rule(item, where, name, self._problems):
                     self.rules[where] = rule
                 continue
+            if isinstance(item, str):
+                self._problems.append(ConfigProblem(where, _only_a_symbol(item)))
+                continue
             settings = build(ASSET_LISTS[name], item, where, self._problems)
-            if settings and (asset := _asset(settings, where, name, self._problems)):
+            if settings is None:
+                self._problems += _ticker_too(item, where)
+            elif asset := _asset(settings, where, name, self._problems):
                 placed.append(asset)
         self.assets |= {one.path: one.asset for one in placed}
         placed.sort(key=lambda one: one.number)
@@ -238,6 +241,23 @@ class _AssetLists:
             self.origins |= {f"{name}[{index}].{key}": origin for key, origin in one.origins.items()}
 
 
+def _only_a_symbol(item: str) -> str:
+    """Return what is wrong with an entry that is a text."""
+    example = item if may_be_quoted(item) else "EURUSD"
+    return f"found a text, expected a mapping with the keys of an asset, such as {{symbol: {example}}}"
+
+
+def _ticker_too(item: object, path: KeyPath) -> list[ConfigProblem]:
+    """Return the problem of the ticker of an asset that has other problems already, so that all are told at
+    once. A type that is none counts as the one that it is nearly."""
+    if not isinstance(item, dict) or "polygon_ticker" in item or not fits(item.get("symbol"), Symbol):
+        return []
+    written = item.get("asset_type")
+    of = written if fits(written, AssetType) else nearest(written, AssetType)
+    problem = _undetermined(item["symbol"], AssetType(of) if of else None, path)
+    return [problem] if problem else []
+
+
 def _asset(
     settings: AssetSettings, path: KeyPath, name: str, problems: list[ConfigProblem]
 ) -> _Placed | None:
@@ -245,10 +265,12 @@ def _asset(
     symbol, ticker, asset_type = str(settings.symbol), settings.polygon_ticker, settings.asset_type
     origins: dict[str, str] = {}
     if ticker is UNSET:
-        derived = derive(symbol, None if asset_type is UNSET else asset_type)
-        if derived is None:
-            problems.append(ConfigProblem((*path, "polygon_ticker"), _no_ticker(symbol, asset_type)))
+        of_type = None if asset_type is UNSET else asset_type
+        if problem := _undetermined(symbol, of_type, path):
+            problems.append(problem)
             return None
+        derived = derive(symbol, of_type)
+        assert derived is not None, "else it is undetermined"
         origins["polygon_ticker"] = FROM_SYMBOL
         if asset_type is UNSET:
             origins["asset_type"] = FROM_SYMBOL
@@ -364,19 +386,40 @@ def _wrong_prefix(ticker: str, asset_type: AssetType) -> str:
     return f"found {shown(ticker)}, expected {right}"
 
 
-def _no_ticker(symbol: str, asset_type: AssetType | msgspec.UnsetType) -> str:
-    """Return why a ticker is needed: the symbol is no pair of known names, or none of the written type."""
+def _undetermined(symbol: str, asset_type: AssetType | None, path: KeyPath) -> ConfigProblem | None:
+    """Return why no ticker follows from a symbol: it is of another type, no pair of known names, or no ticker
+    of the written type. None if one does."""
+    if derive(symbol, asset_type):
+        return None
     found = f"the symbol {symbol!r}" if may_be_quoted(symbol) else "the symbol"
-    if asset_type is UNSET:
+    if asset_type and (other := derive(symbol)):
+        text = f"found {asset_type.value!r}, but {found} is of {other.asset_type}: write asset_type: "
+        text += f"{other.asset_type}, or the polygon_ticker of the asset"
+        return ConfigProblem((*path, "asset_type"), text)
+    stock = _as_stock(symbol)
+    if asset_type is None:
         wanted = examples_in_words(one for one in AssetType if class_of_type(one).prefix)
-        stock = f", or asset_type: {AssetType.STOCKS} if that is its ticker"
-        return f"missing, and {found} is no pair of known names: {_WRITE} {wanted}{stock}"
-    of, wanted = class_of_type(asset_type), examples_in_words([asset_type])
-    if not of.is_named_by_ticker:
-        return f"missing, and {found} is no {asset_type} pair of known names: {_WRITE} {wanted}"
-    meant = derive(re.sub("[-/_ ]", ".", symbol.upper()), asset_type)  # BRK-B, brk.b
-    such_as = meant.polygon_ticker if meant and may_be_quoted(meant.polygon_ticker) else wanted
-    return f"missing, and {found} is no ticker of {asset_type}: write the provider's name, such as {such_as}"
+        if_stock = f"write polygon_ticker: {stock} if it is a stock, else" if stock else "write"
+        text = f"no pair of known names: {if_stock} the provider's name with its prefix, such as {wanted}"
+    else:
+        of, wanted = class_of_type(asset_type), examples_in_words([asset_type])
+        if of.is_named_by_ticker:
+            wanted = stock if stock and asset_type is AssetType.STOCKS else wanted
+            text = f"no ticker of {asset_type}: write the provider's name, such as {wanted}"
+        else:
+            text = f"no {asset_type} pair of known names: write the provider's name with its prefix, such as "
+            text += wanted
+    return ConfigProblem((*path, "polygon_ticker"), f"missing, and {found} is {text}")
+
+
+def _as_stock(symbol: str) -> str | None:
+    """Return the ticker that a symbol most likely means, if it is a stock: BRK.B for BRK-B and brk/b."""
+    for spelling in (symbol, re.sub("[-/_ ]", ".", symbol.upper())):
+        derived = derive(spelling, AssetType.STOCKS)
+        _, _, share_class = spelling.partition(".")
+        if derived and len(share_class) <= 2 and may_be_quoted(derived.polygon_ticker):
+            return derived.polygon_ticker
+    return None
 
 
 def _find_duplicates(assets: Mapping[KeyPath, Asset], problems: list[ConfigProblem]) -> None:

@@ -16,7 +16,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from assetbatch.config.notify_urls import NotifyUrls
 from assetbatch.config.ping_urls import PingUrls
-from assetbatch.config.symbols import Symbol, derive
+from assetbatch.config.symbols import EXCHANGES, Symbol, derive
 from assetbatch.config.tables import TableMappings
 from assetbatch.config.urls import ApiUrl, DatabaseUrl, HttpUrl, RedisUrl
 from assetbatch.config.wording import named
@@ -59,15 +59,17 @@ class Tier(NamedTuple):
     """Whether it shows neither snapshots nor anything of the running day."""
 
 
+_FREE = Tier(5, 15, False, history_years=2, ends_with_day=True)
 TIERS: dict[str, Tier] = {
-    "free": Tier(5, 15, False, history_years=2, ends_with_day=True),
+    "basic": _FREE,
+    "free": _FREE,
     "starter": Tier(None, 0, False),
     "developer": Tier(None, 0, True),
     "advanced": Tier(None, 0, True),
+    "business": Tier(None, 0, True),
 }
-
-PLANS: dict[str, Tier] = {"basic": TIERS["free"], **TIERS, "business": Tier(None, 0, True)}
-"""The provider's names of the plans of its products. Not every product has each."""
+"""The provider's names of the plans of its products, and `free`, which is basic. Not every product has
+each."""
 
 
 class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -89,7 +91,7 @@ class BatchSettings(_Section, frozen=True):
 
 PlanName = Annotated[
     Literal["basic", "free", "starter", "developer", "advanced", "business"],
-    Meta(description=f"one of {', '.join(PLANS)}"),
+    Meta(description=f"one of {', '.join(TIERS)}"),
 ]
 
 
@@ -109,10 +111,7 @@ class RateLimitSettings(_Section, frozen=True):
     `window` each API key has a window of its own.
     """
 
-    tier: Annotated[
-        Literal["free", "starter", "developer", "advanced"],
-        Meta(description=f"one of {', '.join(TIERS)}", title="The plan of the API key"),
-    ] = "free"
+    tier: Annotated[PlanName, Meta(title="The plan of the API key")] = "free"
     plans: Annotated[PlanSettings, Meta(title="The plans of the products, if the key has several")] = (
         PlanSettings()
     )
@@ -148,7 +147,7 @@ class RateLimitSettings(_Section, frozen=True):
 
     def expected_of(self, product: Product) -> Tier:
         """Return what to expect of the plan of a product."""
-        return PLANS[self.plan_of(product)]
+        return TIERS[self.plan_of(product)]
 
     def calls_of(self, products: Iterable[Product]) -> int | None:
         """Return the calls a minute that the smallest plan among these products allows; None: unlimited."""
@@ -356,9 +355,9 @@ TICKER_TYPES = (
 )
 """The provider's types of stocks."""
 
-_Exchange = Annotated[str, Meta(pattern=r"^[A-Z0-9]{4}\Z")]
-_TickerType = Annotated[str, Meta(pattern=rf"^(?:{'|'.join(TICKER_TYPES)})\Z")]
-_Quote = Annotated[str, Meta(pattern=r"^[A-Z]{3,5}\Z")]
+_Exchange = Annotated[str, Meta(pattern=r"^[A-Z0-9]{4}\Z", examples=list(EXCHANGES))]
+_TickerType = Annotated[str, Meta(pattern=rf"^(?:{'|'.join(TICKER_TYPES)})\Z", examples=list(TICKER_TYPES))]
+_Quote = Annotated[str, Meta(pattern=r"^[A-Z]{3,5}\Z", examples=["USD", "EUR", "GBP", "JPY"])]
 
 
 class RuleSettings(_Section, frozen=True):

@@ -3,16 +3,31 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from typing import ClassVar, NamedTuple, Self
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Self
 
+from assetbatch.config.wording import near_word
 from assetbatch.domain.asset_classes import CLASSES, AssetClass, AssetType
+from assetbatch.domain.currencies import COINS, CURRENCIES, METALS
 from assetbatch.secret import masked_name
+
+if TYPE_CHECKING:
+    from assetbatch.domain.assets import Rule
 
 MAX_SYMBOL_LENGTH = 32
 """Maximum number of characters in a symbol."""
 
 ALIKE_HINT = "remove one of them, unless your platform tells them apart"
+EXCHANGES = {
+    "XNYS": ("NYSE",),
+    "XNAS": ("NASDAQ", "NASD"),
+    "XASE": ("AMEX",),
+    "ARCX": ("ARCA",),
+    "BATS": ("CBOE", "BZX"),
+    "IEXG": ("IEX",),
+}
+"""The exchanges that list US stocks, by the codes that the provider uses, with what people call them."""
+
 _PREFIXES = "|".join(sorted({re.escape(one.prefix) for one in CLASSES if one.bases}))
 _PAIR = re.compile(rf"({_PREFIXES})?([A-Z0-9]{{2,10}}) ?[-/_.: ]? ?([A-Z]{{3}})(=X)?")
 
@@ -87,6 +102,39 @@ def did_you_mean(symbol: str, names: Iterable[str]) -> str:
     empty text if none does."""
     near = [name for name in names if plain(name) == plain(symbol)]
     return f"did you mean {' or '.join(near)}?" if near else ""
+
+
+class Doubt(NamedTuple):
+    """What is allowed, but most likely a mistake, and what to do about it."""
+
+    words: str
+    hint: str
+
+
+def doubts_of_rules(rules: Iterable[Rule]) -> Iterator[Doubt]:
+    """Yield the names in rules that are unknown here: such a rule has no members."""
+    for rule in rules:
+        for code in rule.exchange:
+            if code not in EXCHANGES:
+                meant = exchange_meant(code)
+                advice = f"did you mean {meant}? " if meant else ""
+                yield Doubt(
+                    f"rule {rule.key}: {code} is no exchange of US stocks that is known here",
+                    f"{advice}known are {', '.join(EXCHANGES)}",
+                )
+        for quote in rule.quote:
+            if quote not in CURRENCIES | METALS | COINS:
+                yield Doubt(
+                    f"rule {rule.key}: {quote} is no currency that is known here",
+                    "write the one in which the pairs are quoted, such as USD",
+                )
+
+
+def exchange_meant(written: str) -> str | None:
+    """Return the code of the exchange that is most likely meant by another name or a misspelt code."""
+    names = {name: code for code, others in EXCHANGES.items() for name in (*others, code)}
+    near = near_word(written, list(names))
+    return names[near] if near else None
 
 
 def lookalikes(symbols: Iterable[str]) -> list[str]:

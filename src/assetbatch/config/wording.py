@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Sequence
 from typing import Any
 
 from assetbatch.secret import may_be_quoted
@@ -82,6 +83,41 @@ def allowed(kind: Any) -> str:
         raise AssertionError(f"no words for {kind}")  # a setting of a new type: give it words here
 
     return words(inspect.type_info(kind))
+
+
+def nearest(value: object, kind: Any) -> str | None:
+    """Return the word of the type that is most likely meant, which differs from the value in case or a letter
+    or two; None if no word does."""
+    if not isinstance(value, str) or not value.isalpha() or not may_be_quoted(value):
+        return None
+    from msgspec import inspect  # needed for a problem only
+
+    def choices(kind: inspect.Type) -> list[object]:
+        match kind:
+            case inspect.Metadata(extra_json_schema={"examples": list(examples)}):
+                return examples
+            case inspect.Metadata(type=inner) | inspect.VarTupleType(item_type=inner):
+                return choices(inner)
+            case inspect.EnumType(cls=cls):
+                return [member.value for member in cls]
+            case inspect.LiteralType(values=values):
+                return list(values)
+            case inspect.UnionType(types=types):
+                return [word for one in types for word in choices(one)]
+        return []
+
+    return near_word(value, [word for word in choices(inspect.type_info(kind)) if isinstance(word, str)])
+
+
+def near_word(value: str, words: Sequence[str]) -> str | None:
+    """Return the word that differs from a value in case or a letter or two, rather one of the same letters;
+    None if no word does."""
+    from difflib import get_close_matches  # needed for a problem only
+
+    folded = {word.lower(): word for word in words}
+    same = [word for word in folded if sorted(word) == sorted(value.lower())]
+    near = same or get_close_matches(value.lower(), folded, 1)
+    return folded[near[0]] if near else None
 
 
 def _range(low: float | None, high: float | None) -> str:

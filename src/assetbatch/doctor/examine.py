@@ -9,7 +9,7 @@ from assetbatch.commands.init import look_at
 from assetbatch.config import Config
 from assetbatch.config.needs import missing
 from assetbatch.config.options import check_options
-from assetbatch.config.symbols import ALIKE_HINT, lookalikes
+from assetbatch.config.symbols import ALIKE_HINT, doubts_of_rules, lookalikes
 from assetbatch.database import Store
 from assetbatch.database.facts import DatabaseFacts
 from assetbatch.deadline import Deadline, monotonic
@@ -82,6 +82,8 @@ def examine_config(config: Config) -> Iterator[Finding]:
     yield ok("config", f"{where}: {state}, {counts[0]} priority and {counts[1]} secondary assets{rules}")
     for words in lookalikes(config.configured_symbols):
         yield warning("config", words, ALIKE_HINT)
+    for doubt in doubts_of_rules(config.enabled_rules):
+        yield warning("config", *doubt)
     for words in too_frequent(config):
         yield warning("config", words, TOO_FREQUENT_HINT)
     if not any(counts) and not config.enabled_rules:

@@ -6,6 +6,7 @@ Pure: what was asked before and the time come in as arguments.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 
 import msgspec
@@ -14,6 +15,8 @@ from assetbatch.domain.units import DAY_MS, HOUR_MS, MINUTE_MS
 from assetbatch.domain.work import WorkKind, is_reference
 
 _PREFIX = f"{WorkKind.REFERENCE.value}:"
+PAGE = "+"
+"""What stands before the number of a page in the detail of a walk through tickers, from the second one on."""
 
 REFUSED_MS = 7 * DAY_MS
 """How long it is believed that the plan lacks some reference data, before one call asks again."""
@@ -76,15 +79,44 @@ class Reference(msgspec.Struct, frozen=True):
         return self.detail.rpartition("@")[2]
 
     @property
+    def market(self) -> str:
+        """The market whose day it asks for; empty for every other kind."""
+        return self.detail.partition(":")[0] if self.kind is ReferenceKind.DAYS else ""
+
+    @property
     def words(self) -> str:
-        """What it is called for people: `holidays` or `listing of AAPL`."""
+        """What it is called for people, as in `listing of AAPL`. Its detail, where it cannot be read."""
         if self.kind is ReferenceKind.SPLITS:
             from assetbatch.domain.splits import parse_request  # few starts meet any
 
             if request := parse_request(self.detail):
                 return request.words
-        of = self.symbol or self.detail
-        return f"{self.kind} of {of}" if of else self.kind.value
+        return _WORDS[self.kind](self)
+
+
+def _tickers_in_words(reference: Reference) -> str:
+    rule, _, number = reference.detail.partition(PAGE)
+    return f"tickers of {rule}, page {int(number) + 1}" if number.isdecimal() else f"tickers of {rule}"
+
+
+def days_in_words(days: Sequence[Reference]) -> str:
+    """Return the days of one market, as `daily bars of all stocks on 25 days, 2026-10-23 to 2026-11-27`."""
+    found = sorted(one.detail.partition(":")[2] for one in days)
+    which = f"{len(found)} days, {found[0]} to {found[-1]}" if len(found) > 1 else found[0]
+    return f"daily bars of all {days[0].market} on {which}"
+
+
+_WORDS: Mapping[ReferenceKind, Callable[[Reference], str]] = {
+    ReferenceKind.HOLIDAYS: lambda _: "holidays of the stock exchange",
+    ReferenceKind.SPLITS: lambda reference: f"splits of {reference.detail}",
+    ReferenceKind.TICKERS: _tickers_in_words,
+    ReferenceKind.DAYS: lambda reference: days_in_words([reference]),
+    ReferenceKind.LISTING: lambda reference: f"listing of {reference.symbol}",
+    ReferenceKind.FORMER: lambda reference: (
+        f"listing of {reference.symbol} {f'on {reference.about}' if reference.about else 'as it ended'}"
+    ),
+    ReferenceKind.RENAMES: lambda reference: f"renames of {reference.symbol}",
+}
 
 
 def parse_reference(item_id: str) -> Reference | None:

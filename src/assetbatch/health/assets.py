@@ -46,6 +46,8 @@ def asset_health(
     now_ms: int,
     newest_ms: int = 0,
     tally: Tally | None = None,
+    *,
+    by_rule: bool = False,
 ) -> AssetHealth:
     """Return one asset's line of the document.
 
@@ -81,6 +83,7 @@ def asset_health(
         complete_since=iso(coverage[0].start_ms) if coverage else None,
         verified=None if verified is None else round(verified, 6),
         differences=tally.changed + tally.appeared + tally.vanished,
+        by_rule=by_rule,
     )
 
 

@@ -159,6 +159,7 @@ def _assets(config: Config, facts: _Facts) -> list[AssetHealth]:
             facts.now_ms,
             newest.get(asset.market, 0),
             facts.tallies.get(asset.symbol),
+            by_rule=asset.symbol in config.members_by_symbol,
         )
         for asset in config.assets
     ]

@@ -53,7 +53,8 @@ class AssetHealth(msgspec.Struct, frozen=True, kw_only=True):
     `complete`: the share (0 to 1) of its market's open time since `complete_since` whose bars are stored, or
     known not to exist; None where no bars are kept or were asked for. `lag_seconds`: how much newer the price
     could be, by its market's hours and the plan. `verified`: the share of its stored time that was compared
-    with a later answer within 90 days. `differences`: the number of bars that have differed.
+    with a later answer within 90 days. `differences`: the number of bars that have differed. `by_rule`:
+    whether a rule has brought it, and no entry of its own.
     """
 
     symbol: str
@@ -75,6 +76,7 @@ class AssetHealth(msgspec.Struct, frozen=True, kw_only=True):
     complete_since: str | None
     verified: float | None = None
     differences: int = 0
+    by_rule: bool = False
 
 
 class JobHealth(msgspec.Struct, frozen=True, kw_only=True):

@@ -102,10 +102,11 @@ _INDICES = {
 def plan_of(currencies: str, stocks: str, indices: str) -> Plan:
     """Return the plan of a key that has a plan for each product, by their names.
 
-    A product does not have each of the plans; then the name stands for the nearest. One free product limits
-    the calls of the key.
+    A product does not have each of the plans; then the name stands for the nearest, and `free` for basic. One
+    free product limits the calls of the key.
     """
-    names = (currencies, stocks, indices)
+    names = tuple("basic" if name == "free" else name for name in (currencies, stocks, indices))
+    currencies, stocks, indices = names
     return replace(
         _CURRENCIES[currencies],
         name="+".join(dict.fromkeys(names)),

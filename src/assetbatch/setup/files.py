@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import unquote
@@ -24,6 +24,7 @@ from assetbatch.config.notify_urls import NotifyUrls
 from assetbatch.config.symbols import derive
 from assetbatch.config.urls import holds_secret
 from assetbatch.domain.asset_classes import AssetType
+from assetbatch.domain.formatting import together
 from assetbatch.errors import ConfigError
 from assetbatch.secret import Secret, masked_name
 
@@ -102,29 +103,37 @@ def built_in_text() -> str:
     return re.sub(r"(?m)(?<=\$schema=)\S+$", lambda _: str(schema_file()), text, count=1)
 
 
-def split_symbol(text: str) -> dict[str, str]:
-    """Return the least that must be written of an asset; raise ConfigError if its ticker is not known."""
+def least_of(texts: Iterable[str]) -> list[dict[str, str]]:
+    """Return the least that must be written of these assets. Raise ConfigError that names all whose ticker is
+    not known."""
+    read = {text: _least_of(text) for text in texts}
+    if unknown := [text for text, asset in read.items() if asset is None]:
+        names = together([repr(masked_name(text)) for text in unknown])
+        raise ConfigError(
+            f"{names} {'is no pair' if len(unknown) == 1 else 'are no pairs'} of known names",
+            hint="write the provider's name behind it, as in GOLD=C:XAUUSD, or the type, as in AAPL=stocks",
+        )
+    return [asset for asset in read.values() if asset]
+
+
+def _least_of(text: str) -> dict[str, str] | None:
     match = re.fullmatch(r"(.+)=([A-Z]:\S+)", text)
     if match:
         return {"symbol": match[1], "polygon_ticker": match[2]}
     match = re.fullmatch(rf"(.+)=({'|'.join(AssetType)})", text)
     if match and derive(match[1], AssetType(match[2])):
         return {"symbol": match[1], "asset_type": match[2]}
-    if text not in _known() and derive(text) is None:
-        raise ConfigError(
-            f"{masked_name(text)!r} is no pair of known names",
-            hint="write the provider's name behind it, as in GOLD=C:XAUUSD, or the type, as in AAPL=stocks",
-        )
-    return {"symbol": text}
+    return None if text not in _known() and derive(text) is None else {"symbol": text}
 
 
 def _config_text(answers: Answers, present: str | None) -> str:
+    least_of([*(answers.priority or ()), *(answers.secondary or ())])  # what is wrong in both is told at once
     text = present
     if text is None:
         text = built_in_text()
         for name, wanted in zip(_LISTS, (answers.priority, answers.secondary), strict=True):
             if name == "secondary_assets" or wanted is not None:
-                symbols = [split_symbol(one)["symbol"] for one in wanted or ()]
+                symbols = [one["symbol"] for one in least_of(wanted or ())]
                 there = [asset["symbol"] for asset in assets_of(text, name) if asset["symbol"] in symbols]
                 in_order = there == symbols[: len(there)] or name != "priority_assets"
                 text = keep_assets(text, name, symbols if in_order else [])
@@ -148,8 +157,7 @@ def _with_assets(text: str, answers: Answers) -> str:
     there = {asset.get("symbol") for name in _LISTS for asset in assets_of(text, name)}
     for name, wanted in zip(_LISTS, (answers.priority, answers.secondary), strict=True):
         new = []
-        for one in wanted or ():
-            asset = split_symbol(one)
+        for asset in least_of(wanted or ()):
             if asset["symbol"] not in there:
                 there.add(asset["symbol"])
                 new.append(_fit(_known().get(asset["symbol"], {}) | asset, name))

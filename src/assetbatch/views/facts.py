@@ -38,12 +38,17 @@ def problems(health: Health) -> list[Problem]:
 
 
 def fresh(assets: Sequence[AssetHealth]) -> str:
-    """Return how many assets are fresh, as `3 of 20 assets fresh, 17 not fetched yet`."""
+    """Return how many assets are fresh, as `3 of 20 assets fresh, 17 not fetched yet`, and how many are
+    without data or delisted."""
     states = Counter(asset.state for asset in assets)
     words = [f"{sum(asset.state.is_fresh for asset in assets):,} of {plural(len(assets), 'asset')} fresh"]
     words += [
         f"{states[state]:,} {label}"
-        for state, label in ((AssetState.NEVER, "not fetched yet"), (AssetState.DELISTED, "delisted"))
+        for state, label in (
+            (AssetState.NEVER, "not fetched yet"),
+            (AssetState.NO_DATA, "without data"),
+            (AssetState.DELISTED, "delisted"),
+        )
         if states[state]
     ]
     return ", ".join(words)
@@ -123,7 +128,7 @@ def plan(health: Health) -> str:
     shown = [f"{together(kinds)} up to {until}" for until, kinds in by_moment.items()]
     plans: dict[str, str] = health.plan["plans"]
     if len(set(plans.values())) > 1:
-        return ", ".join([*(f"{product} {name}" for product, name in plans.items()), *shown])
+        return "; ".join([", ".join(f"{product} {name}" for product, name in plans.items()), *shown])
     return ", ".join([*dict.fromkeys(plans.values()), *shown])
 
 

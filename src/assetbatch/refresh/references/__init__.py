@@ -68,8 +68,3 @@ def queued_references(services: Services, ids: Iterable[str]) -> QueuedReference
 def lane_of(reference: Reference) -> Lane:
     """Return where a call waits."""
     return HANDLERS[reference.kind].lane
-
-
-def describe_reference(reference: Reference) -> str:
-    """Return a call in words, for `--dry-run` and logs."""
-    return HANDLERS[reference.kind].describe(reference)

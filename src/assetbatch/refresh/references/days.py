@@ -65,11 +65,6 @@ class DaysHandler(ReferenceHandler["PricesAnswer"]):
         read = _read(reference)
         return read is not None and _is_from(services.config.enabled_rules, *read, services.now_ms())
 
-    def describe(self, reference: Reference) -> str:
-        """Return the call in words."""
-        asset_type, day = _known(reference)
-        return f"daily bars of all {asset_type} on {day}"
-
     def send(
         self, _services: Services, provider: ProviderClient, reference: Reference, seconds: float
     ) -> PricesAnswer:

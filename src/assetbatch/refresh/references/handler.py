@@ -54,10 +54,6 @@ class ReferenceHandler(ABC, Generic[Answer]):
         return False
 
     @abstractmethod
-    def describe(self, reference: Reference) -> str:
-        """Return the call in words, for `--dry-run` and logs."""
-
-    @abstractmethod
     def send(
         self, services: Services, provider: ProviderClient, reference: Reference, seconds: float
     ) -> Answer:

@@ -53,10 +53,6 @@ class HolidaysHandler(ReferenceHandler["ListedDays"]):
         """Return whether an asset follows the exchange."""
         return services.config.follows_exchange
 
-    def describe(self, _reference: Reference) -> str:
-        """Return the call in words."""
-        return "holidays of the stock exchange"
-
     def send(
         self, _services: Services, provider: ProviderClient, _reference: Reference, seconds: float
     ) -> ListedDays:

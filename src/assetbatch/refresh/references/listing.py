@@ -114,10 +114,6 @@ class ListingHandler(_OfStock[Details]):
         failed = {name for name, one in asked.items() if one.is_failed(now_ms)}
         return [reference for reference in wanted if reference.name not in failed]
 
-    def describe(self, reference: Reference) -> str:
-        """Return the call in words."""
-        return f"listing of {reference.symbol}"
-
     def send(
         self, services: Services, provider: ProviderClient, reference: Reference, seconds: float
     ) -> Details:
@@ -159,12 +155,6 @@ class FormerHandler(_OfStock[Details | None]):
     """What the reference says of a ticker on the day of its last trade, or of its end where it has no trade:
     the name of its company."""
 
-    def describe(self, reference: Reference) -> str:
-        """Return the call in words."""
-        return (
-            f"listing of {reference.symbol} {f'on {reference.about}' if reference.about else 'as it ended'}"
-        )
-
     def send(
         self, services: Services, provider: ProviderClient, reference: Reference, seconds: float
     ) -> Details | None:
@@ -197,10 +187,6 @@ class FormerHandler(_OfStock[Details | None]):
 class RenamesHandler(_OfStock[tuple[TickerChange, ...]]):
     """The tickers that the company of a stock has had. The endpoint is experimental: its refusal is no
     error."""
-
-    def describe(self, reference: Reference) -> str:
-        """Return the call in words."""
-        return f"renames of {reference.symbol}"
 
     def send(
         self, services: Services, provider: ProviderClient, reference: Reference, seconds: float

@@ -114,7 +114,7 @@ class ReferenceRun:
             if permits.is_usable and engine.time.left > 0:  # else the servers took their time
                 break
         handler = HANDLERS[reference.kind]
-        words = handler.describe(reference)
+        words = reference.words
         grant, ends_at = engine.call_begins(words, permits)
         self._report.calls += 1
         started, answer, refusal = monotonic(), None, None

@@ -93,10 +93,6 @@ class SplitsHandler(ReferenceHandler["SplitsAnswer"]):
         """Return whether there are stocks, of which all may have been asked for meanwhile."""
         return parse_request(reference.detail) is not None and bool(_tickers(services))
 
-    def describe(self, reference: Reference) -> str:
-        """Return the call in words."""
-        return _request(reference).words
-
     def send(
         self, services: Services, provider: ProviderClient, reference: Reference, seconds: float
     ) -> SplitsAnswer:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from assetbatch.domain import rules
 from assetbatch.domain.formatting import listed, plural
-from assetbatch.domain.references import Asked, AskOutcome, Reference, ReferenceKind, is_due
+from assetbatch.domain.references import PAGE, Asked, AskOutcome, Reference, ReferenceKind, is_due
 from assetbatch.errors import SchemaRefusedError
 from assetbatch.refresh.references.handler import ReferenceHandler, Stored
 
@@ -25,15 +25,12 @@ log = logging.getLogger("assetbatch")
 NAMES_SHOWN = 10
 """Maximum number of tickers that a line names."""
 
-_PAGE = "+"
-"""What stands before the number of a page in the detail of a reference."""
-
 
 def page_of(rule: Rule, walk: Walk | None) -> Reference:
     """Return the call that goes on with the walk of a rule. Each page has an id of its own: the next one is
     queued while the one before it is leased."""
     calls = walk.calls if walk and not walk.is_finished else 0
-    return Reference(ReferenceKind.TICKERS, f"{rule.key}{_PAGE}{calls}" if calls else rule.key)
+    return Reference(ReferenceKind.TICKERS, f"{rule.key}{PAGE}{calls}" if calls else rule.key)
 
 
 class TickersHandler(ReferenceHandler["TickersPage"]):
@@ -68,11 +65,6 @@ class TickersHandler(ReferenceHandler["TickersPage"]):
     def is_configured(self, services: Services, reference: Reference) -> bool:
         """Return whether the rule is configured: `init` may have looked up its members meanwhile."""
         return _rule(services, reference) is not None
-
-    def describe(self, reference: Reference) -> str:
-        """Return the call in words."""
-        key, _, number = reference.detail.partition(_PAGE)
-        return f"tickers of {key}, page {int(number or 0) + 1}"
 
     def send(
         self, services: Services, provider: ProviderClient, reference: Reference, seconds: float
@@ -152,7 +144,7 @@ def _first(rule: Rule) -> Reference:
 
 
 def _rule(services: Services, reference: Reference) -> Rule | None:
-    key = reference.detail.partition(_PAGE)[0]
+    key = reference.detail.partition(PAGE)[0]
     return next((rule for rule in services.config.enabled_rules if rule.key == key), None)
 
 

@@ -41,9 +41,11 @@ _COLOURS = {GapReason.FAILED: "red", GapReason.NOT_ASKED: "yellow", GapReason.NO
 def _headline(symbol: SymbolGaps) -> str:
     if symbol.from_ms is None:
         return f"{symbol.symbol}: no bars were asked for yet"
-    missing = sum(gap.bars for gap in symbol.gaps)
+    late = sum(gap.bars for gap in symbol.gaps if gap.reason is GapReason.NOT_PUBLISHED)
+    missing = sum(gap.bars for gap in symbol.gaps) - late
     begin = f"since {moment(symbol.from_ms)}"
     words = f"{symbol.symbol}: {share(symbol.complete)} complete, {plural(missing, 'bar')} missing {begin}"
+    words += f", {late:,} not published yet" if late else ""
     if not symbol.verified:
         return words
     known = Verification(

@@ -6,25 +6,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from assetbatch.domain.formatting import ago, iso, plural
-from assetbatch.domain.groups import parse_group
+from assetbatch.domain.item_words import work_in_words
 from assetbatch.domain.queueing import DeadLetter
-from assetbatch.domain.references import parse_reference
-from assetbatch.domain.work import WorkKind, parse_work_id
+from assetbatch.domain.work import parse_work_id
 
 if TYPE_CHECKING:  # rich is loaded for a table only
     from rich.console import RenderableType
-
-
-def work_in_words(work_id: str) -> str:
-    """Return what an item of the queue asks for, such as `history of XAUUSD, 2024-11-01 to 2024-12-04`."""
-    symbol, kind, first, last = parse_work_id(work_id)
-    if group := parse_group(work_id):
-        return f"prices of {group.asset_type}, the {group.priority} members of rules"
-    if kind is WorkKind.REFERENCE:
-        reference = parse_reference(work_id)
-        return reference.words if reference else work_id
-    days = f", {first} to {last}" if kind is WorkKind.HISTORY else ""
-    return f"{kind} of {symbol}{days}"
 
 
 def line(letter: DeadLetter) -> str:

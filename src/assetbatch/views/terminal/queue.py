@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from assetbatch.commands.queue_items import QueueEntry
 from assetbatch.domain.formatting import ago, format_duration, iso, iso_or_none, plural
+from assetbatch.domain.item_words import work_in_words
 from assetbatch.domain.queueing import Cancelled, ItemState
 from assetbatch.domain.work import WorkKind, parse_work_id
-from assetbatch.views.terminal.dead import work_in_words
 
 if TYPE_CHECKING:  # rich is loaded for a table only
     from rich.console import RenderableType

@@ -39,6 +39,7 @@ ROWS = 40
 """Maximum number of assets that are all shown.
 
 With more, those of a priority that are fresh become one line, and of any other state the first few are shown.
+Members of rules do not count for the assets that have an entry of their own.
 """
 
 FAILURES = 5
@@ -59,7 +60,7 @@ def render(
     """Return the whole page for a terminal of `width` columns.
 
     `plain` keeps to ASCII. More than `rows` assets are summed up by priority and state, the priority assets
-    never.
+    never, and members of rules before all others.
     """
     parts: list[RenderableType] = [headline(health), *problems(health), *lacks(health)]
     if health.assets:
@@ -169,9 +170,25 @@ def room_for(assets: Sequence[AssetHealth], width: int) -> Room:
 
 
 def _assets(assets: Sequence[AssetHealth], width: int, rows: int) -> Table:
+    """Return the assets by priority: first those with an entry of their own, then the members of rules, which
+    hide none of them."""
     room = room_for(assets, width)
     table = assets_table(room)
+    own = [asset for asset in assets if not asset.by_rule]
+    members = [asset for asset in assets if asset.by_rule]
     are_several = len(facts.products(assets)) > 1
+    _add_by_priority(table, own, room, are_several=are_several, summed_up=len(own) > rows)
+    if members:
+        table.add_row(Text("by rule", style="bold dim"))
+        _add_by_priority(table, members, room, are_several=are_several, summed_up=len(assets) > rows)
+    return table
+
+
+def _add_by_priority(
+    table: Table, assets: Sequence[AssetHealth], room: Room, *, are_several: bool, summed_up: bool
+) -> None:
+    """Add a row for each asset below its priority, and its product if there `are_several`. `summed_up`: a row
+    for many, the priority assets never."""
     for priority in AssetPriority:
         of_priority = facts.products(asset for asset in assets if asset.priority is priority)
         for product, members in of_priority.items():
@@ -179,7 +196,7 @@ def _assets(assets: Sequence[AssetHealth], width: int, rows: int) -> Table:
             if are_several:  # beside it: the column of the symbols may be narrow
                 head += [*[Text()] * bool(room.name), Text(product.value, style="dim")]
             table.add_row(*head)
-            if len(assets) <= rows or priority is AssetPriority.CRITICAL:
+            if not summed_up or priority is AssetPriority.CRITICAL:
                 shown, summed = members, Counter[AssetState]()
             else:
                 shown, summed = _summed_up(members)
@@ -188,8 +205,7 @@ def _assets(assets: Sequence[AssetHealth], width: int, rows: int) -> Table:
             for left, count in summed.items():
                 words = Text(left.label, style=colour_of(left))
                 between = len(COLUMNS) - 2 + bool(room.name)
-                table.add_row(Text(f"{count} more", style="dim"), *[""] * between, words)
-    return table
+                table.add_row(Text(f"{count:,} more", style="dim"), *[""] * between, words)
 
 
 def _summed_up(members: Sequence[AssetHealth]) -> tuple[list[AssetHealth], Counter[AssetState]]:
@@ -208,7 +224,7 @@ def cells_of(asset: AssetHealth, room: Room, columns: Sequence[str] = COLUMNS) -
     cells: dict[str, RenderableType] = {
         "asset": Text(asset.symbol, style="bold" if asset.priority is AssetPriority.CRITICAL else ""),
         "price": asset_table_price(asset.last_price),
-        "day": "" if change is None else f"{change:+.2f} %",  # no colour: those say how well an asset is
+        "day": "-" if change is None else f"{change:+.2f} %",  # no colour: those say how well an asset is
         "age": "-" if age is None else format_duration(round(age * 1000)),
         "behind": "-" if lag is None else format_duration(round(lag * 1000)) if lag else "0",
         "bars": share(asset.complete),

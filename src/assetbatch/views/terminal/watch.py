@@ -212,8 +212,8 @@ def render_unread(error: str | None, at_ms: int, view: View, *, width: int, heig
 
 
 def wanted(assets: Sequence[AssetHealth], view: View) -> list[AssetHealth]:
-    """Return the assets in the order in which they are shown: priority, then what is not well, then the
-    others."""
+    """Return the assets in the order in which they are shown: priority, those with an entry of their own, the
+    members of rules; of each first what is not well."""
     words = view.find.lower().split()
     found = [
         asset
@@ -221,7 +221,8 @@ def wanted(assets: Sequence[AssetHealth], view: View) -> list[AssetHealth]:
         if not (view.only_unwell and asset.state.is_well) and all(word in _searched(asset) for word in words)
     ]
     return sorted(
-        found, key=lambda asset: (asset.priority is not AssetPriority.CRITICAL, asset.state.is_well)
+        found,
+        key=lambda asset: (asset.priority is not AssetPriority.CRITICAL, asset.by_rule, asset.state.is_well),
     )
 
 

@@ -21,6 +21,7 @@ from assetbatch import __version__
 from assetbatch.commands.queue_items import QueueEntry
 from assetbatch.domain.assets import AssetPriority
 from assetbatch.domain.formatting import ago, format_duration, moment, price
+from assetbatch.domain.item_words import work_in_words
 from assetbatch.domain.market_hours import to_ms
 from assetbatch.domain.metrics import (
     CALLS,
@@ -39,7 +40,6 @@ from assetbatch.health import AssetHealth, Health, HealthStatus, JobHealth, Seve
 from assetbatch.health.hours import Day, HourState
 from assetbatch.views import facts
 from assetbatch.views.terminal import queue
-from assetbatch.views.terminal.dead import work_in_words
 from assetbatch.views.terminal.style import asset_table_price, share
 from assetbatch.views.tones import Tone, tone_of
 from assetbatch.views.web.charts import chart, hour_bars, hour_sample, sparkline, stacked
@@ -511,7 +511,8 @@ _COLUMNS = (
 
 
 def _table(assets: Sequence[AssetHealth], beside: Beside) -> Iterator[str]:
-    """Return the assets, those that are not well first, row by row."""
+    """Return the assets row by row: those with an entry of their own before the members of rules, and of each
+    those that are not well first."""
     lines = any(asset.symbol in beside.hourly_closes for asset in assets)
     columns = [column for column in _COLUMNS if lines or column.style != "line"]
     heads = "".join(
@@ -520,7 +521,7 @@ def _table(assets: Sequence[AssetHealth], beside: Beside) -> Iterator[str]:
         + f">{column.head}</th>"
         for column in columns
     )
-    ordered = sorted(assets, key=lambda asset: asset.state.is_well)
+    ordered = sorted(assets, key=lambda asset: (asset.by_rule, asset.state.is_well))
     rows = (_row(asset, beside, lines=lines) for asset in ordered)
     yield (
         f'{_legend(beside)}<div id="tools" class="tools" role="search" hidden>'
