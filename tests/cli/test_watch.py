@@ -212,7 +212,8 @@ def test_a_changed_configuration_is_shown(free: World, terminal: Callable[..., T
     free.document["secondary_assets"] = free.document["secondary_assets"][:1]
     free.config()
     shown.press("r")
-    assert "USDJPY" not in shown.until("ETHUSD").rpartition("asset")[2]
+    while "USDJPY" in shown.until("ETHUSD").rpartition("asset")[2]:
+        """The rest of a frame from before."""
 
 
 def test_needs_a_terminal(free: World) -> None:
