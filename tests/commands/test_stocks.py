@@ -166,7 +166,6 @@ def test_bars_beside_the_session_are_asked_for_when_they_become_wanted(
     make_world: MakeWorld, clock: SetClock
 ) -> None:
     """Once, and after a change to and fro only those of the time between."""
-
     world = make_world(
         plan="basic",
         now_ms=new_york("2026-11-18T00:06"),
@@ -185,7 +184,6 @@ def test_bars_beside_the_session_are_asked_for_when_they_become_wanted(
             " WHERE s.symbol = 'TSLA') x GROUP BY t::date ORDER BY 1"
         )
 
-    world.init()
     assert ranges(extended=False) != []
     assert {(first[11:16], last[11:16]) for first, last in first_and_last()} == {("09:30", "15:55")}
     assert ranges(extended=True) != []
