@@ -153,12 +153,17 @@ def _serve(requests: socket.socket) -> None:
     sys.argv = ["assetbatch", *arguments]
 
 
-def _nurse(requests: socket.socket) -> None:
+def modules() -> list[str]:
+    """All modules of the program."""
     import assetbatch
 
-    for module in pkgutil.walk_packages(assetbatch.__path__, "assetbatch."):
-        if not module.name.endswith("__main__"):
-            import_module(module.name)
+    found = (module.name for module in pkgutil.walk_packages(assetbatch.__path__, "assetbatch."))
+    return [name for name in found if not name.endswith("__main__")]
+
+
+def _nurse(requests: socket.socket) -> None:
+    for name in modules():
+        import_module(name)
     gc.freeze()  # a collection in a fork would copy all of it
     _serve(requests)
     try:

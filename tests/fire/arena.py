@@ -12,9 +12,8 @@ from __future__ import annotations
 
 import itertools
 import json
+import multiprocessing
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
@@ -44,9 +43,13 @@ from assetbatch.secret import Secret
 from assetbatch.services import Services
 from assetbatch.state.connection import connect
 from tests.fire.judges import Event, Hold, Take
-from tests.fire.worker import KEY, Line, Orders, go_file
+from tests.fire.worker import KEY, Line, Orders, carry_out, go_file
+from tests.program import modules
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+_FORKS = multiprocessing.get_context("forkserver")
+"""Starts are forks of a process that has all modules: Python's own start took most of a fire's CPU time."""
+
+_FORKS.set_forkserver_preload(["__main__", "tests.fire.worker", *modules()])
 
 LIMIT = 5
 WINDOW_SECONDS = 3
@@ -69,25 +72,20 @@ class Process:
         self.log = log
         self.killed_at: float | None = None
         """When it was dead for certain, if it was killed from outside."""
-        with log.open("wb") as file:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.fire.worker", msgspec.json.encode(orders).decode()],
-                cwd=REPOSITORY,
-                stdout=file,
-                stderr=subprocess.STDOUT,
-            )
+        self._process = _FORKS.Process(target=carry_out, args=(orders, str(log)))
+        self._process.start()
 
     @property
     def ended(self) -> bool:
-        return self._process.poll() is not None
+        return self._process.exitcode is not None
 
     @property
     def exit_code(self) -> int | None:
-        return self._process.poll()
+        return self._process.exitcode
 
     def kill(self) -> None:
         self._process.kill()
-        self._process.wait()
+        self._process.join()
         self.killed_at = time.monotonic()
 
     def terminate(self) -> None:
@@ -103,7 +101,9 @@ class Process:
         go_file(self.orders.journal).touch()
 
     def wait(self, seconds: float) -> int:
-        return self._process.wait(seconds)
+        self._process.join(seconds)
+        assert self._process.exitcode is not None, f"it runs on after {seconds} s"
+        return self._process.exitcode
 
     def lines(self) -> list[Line]:
         """What it has noted, and its end; a kill in the middle of a write may cut a line short."""

@@ -1,11 +1,10 @@
 """One cron start of a run command in a process of its own, watched and perhaps killed or held up.
 
-`python -m tests.fire.worker ORDERS` from the repository's root; ORDERS is an `Orders` as JSON. The
-services are the real ones. Their methods are wrapped from outside: the wrappers write a journal (one
+The services are the real ones. Their methods are wrapped from outside: the wrappers write a journal (one
 line per event, each one write, so that it is there after kill -9) and end the process with SIGKILL at a
 named step. Nothing in assetbatch knows of it.
 
-How to read this: begin at the end. `main` reads the orders; `watch` lists which method gets which wrapper,
+How to read this: begin at the end. `carry_out` is the process; `watch` lists which method gets which wrapper,
 and so what a step is (`STEPS`): "grant" has passed when `Queue.take` or `Window.ask` has returned, "commit"
 when `Store.save` has, "finish" before `Queue.finish` begins. `start` then runs the command as cron would.
 Each method of `Watch` that `watch` hands to `wrap` gets the original and returns what stands in its place:
@@ -308,18 +307,15 @@ def start(orders: Orders, axe: Watch, seconds: float) -> int:
     return result.exit_code
 
 
-def main() -> int:
-    """Does what the orders say."""
-    orders = msgspec.json.decode(sys.argv[1], type=Orders)
+def carry_out(orders: Orders, log: str) -> None:
+    """Do what the orders say, in a process of its own, and end it. `log` gets what it prints."""
+    with open(log, "wb", buffering=0) as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
     axe = watch(orders)
     axe.note("started", step=orders.command)
     axe.passed("begin")
     if orders.until is None:
-        return start(orders, axe, orders.seconds)
+        sys.exit(start(orders, axe, orders.seconds))
     while (left := orders.until - time.monotonic()) > 1:
         start(orders, axe, min(orders.seconds, left + SAVE_SECONDS + UNKNOWN_CALL_SECONDS))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
