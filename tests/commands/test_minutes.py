@@ -245,5 +245,5 @@ def test_a_dry_run_counts_the_pages_that_the_change_to_minutes_asks_for(make_wor
     plan = world.enqueue_secondary(dry_run=True).plan
     done = world.enqueue_secondary()
     assert done.enqueued > 2
-    assert plan == [f"enqueue {done.enqueued} pages of the past"]
+    assert plan == [f"enqueue {done.enqueued} pages of the past as HISTORY"]
     assert world.enqueue_secondary(dry_run=True).plan == []

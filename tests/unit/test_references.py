@@ -62,7 +62,12 @@ def test_it_is_due_again_after_a_pause_that_follows_from_what_came(
 
 def test_people_read_what_is_asked_for() -> None:
     found = [one.words for one in (HOLIDAYS, LISTING, FORMER, RENAMES)]
-    assert found == ["holidays", "listing of BRK.B", "former of A@B", "renames of META"]
+    assert found == [
+        "holidays of the stock exchange",
+        "listing of BRK.B",
+        "listing of A@B on 2025-04-11",
+        "renames of META",
+    ]
 
 
 def test_a_refusal_is_believed_for_a_week_and_a_failure_for_an_hour() -> None:
