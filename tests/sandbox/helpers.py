@@ -49,8 +49,10 @@ def listed(server: SandboxServer, at: str = WEDNESDAY) -> list[str]:
 
 
 def ask(server: SandboxServer, path: str, *, key: str | None = KEY, **params: object) -> requests.Response:
-    """One GET without retries or redirects; `path` may be a whole `next_url`. Connections are kept: with a new
-    one for each request, most of the time of a property went into them."""
+    """One GET without retries or redirects; `path` may be a whole `next_url`.
+
+    Connections are kept: with a new one for each request, most of the time of a property went into them.
+    """
     url = path if path.startswith("http") else server.base_url + path
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     query = {name: str(value) for name, value in params.items()}
