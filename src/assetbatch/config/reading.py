@@ -254,8 +254,8 @@ def _ticker_too(item: object, path: KeyPath) -> list[ConfigProblem]:
         return []
     written = item.get("asset_type")
     of = written if fits(written, AssetType) else nearest(written, AssetType)
-    problem = _undetermined(item["symbol"], AssetType(of) if of else None, path)
-    return [problem] if problem else []
+    of_type = AssetType(of) if of else None
+    return [] if derive(item["symbol"], of_type) else [_undetermined(item["symbol"], of_type, path)]
 
 
 def _asset(
@@ -266,11 +266,10 @@ def _asset(
     origins: dict[str, str] = {}
     if ticker is UNSET:
         of_type = None if asset_type is UNSET else asset_type
-        if problem := _undetermined(symbol, of_type, path):
-            problems.append(problem)
-            return None
         derived = derive(symbol, of_type)
-        assert derived is not None, "else it is undetermined"
+        if derived is None:
+            problems.append(_undetermined(symbol, of_type, path))
+            return None
         origins["polygon_ticker"] = FROM_SYMBOL
         if asset_type is UNSET:
             origins["asset_type"] = FROM_SYMBOL
@@ -386,11 +385,9 @@ def _wrong_prefix(ticker: str, asset_type: AssetType) -> str:
     return f"found {shown(ticker)}, expected {right}"
 
 
-def _undetermined(symbol: str, asset_type: AssetType | None, path: KeyPath) -> ConfigProblem | None:
+def _undetermined(symbol: str, asset_type: AssetType | None, path: KeyPath) -> ConfigProblem:
     """Return why no ticker follows from a symbol: it is of another type, no pair of known names, or no ticker
-    of the written type. None if one does."""
-    if derive(symbol, asset_type):
-        return None
+    of the written type."""
     found = f"the symbol {symbol!r}" if may_be_quoted(symbol) else "the symbol"
     if asset_type and (other := derive(symbol)):
         text = f"found {asset_type.value!r}, but {found} is of {other.asset_type}: write asset_type: "
