@@ -130,7 +130,7 @@ def _outside(rows: Iterable[Verified], start_ms: int, end_ms: int) -> Iterator[t
         if row.start_ms < end_ms and start_ms < row.end_ms:
             if at_ms < row.start_ms:
                 yield at_ms, row.start_ms
-            at_ms = row.end_ms
+            at_ms = max(at_ms, row.end_ms)
     if at_ms < end_ms:
         yield at_ms, end_ms
 
