@@ -121,15 +121,14 @@ class Services:
             self.walks = self.store.walks([rule.key for rule in self.config.enabled_rules])
             self._has_walks = True
 
-    def looks_up_first_members(self, asset_type: AssetType) -> bool:
-        """Return whether the first walk of a rule for a class is under way."""
+    def classes_looked_up_first(self) -> set[AssetType]:
+        """Return the classes of which the first walk of a rule is under way."""
         self.load_walks()
         from assetbatch.domain.rules import is_first_under_way
 
-        return any(
-            rule.every is asset_type and is_first_under_way(self.walks.get(rule.key), self.now_ms())
-            for rule in self.config.enabled_rules
-        )
+        now_ms = self.now_ms()
+        rules = self.config.enabled_rules
+        return {rule.every for rule in rules if is_first_under_way(self.walks.get(rule.key), now_ms)}
 
     @property
     def is_database_login_refused(self) -> bool:

@@ -30,7 +30,6 @@ from assetbatch.commands.result import (
     skipped,
 )
 from assetbatch.deadline import Deadline
-from assetbatch.domain.asset_classes import AssetType
 from assetbatch.domain.assets import Asset
 from assetbatch.domain.due import assess
 from assetbatch.domain.entitlements import Entitlements
@@ -154,7 +153,7 @@ def price_items(
         return [(item.id, Lane.of(item.asset.priority)) for item in due]
     from assetbatch.domain.groups import as_items
 
-    coming = {one for one in AssetType if services.looks_up_first_members(one)}
+    coming = services.classes_looked_up_first()
     return as_items(due, members, stored, known, services.now_ms(), coming)
 
 

@@ -153,7 +153,7 @@ def _unasked(services: Services, tickers: Mapping[str, str]) -> list[str]:
     """Return the tickers whose splits of all times were not asked for. The members of rules wait for the
     first walk of their rule: they share the calls, and its pages come first."""
     unasked = services.store.unasked_splits(tickers)
-    if unasked and services.looks_up_first_members(AssetType.STOCKS):
+    if unasked and AssetType.STOCKS in services.classes_looked_up_first():
         unasked = [symbol for symbol in unasked if symbol not in services.config.members_by_symbol]
     return [tickers[symbol] for symbol in unasked]
 
