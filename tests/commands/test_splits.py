@@ -189,43 +189,39 @@ class TestCalls:
         with world.services() as services:
             assert list_queue(services) == []
 
-    def test_of_many_stocks_come_with_those_of_the_whole_market(
-        self, of: Any, clock: SetClock, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    @pytest.fixture
+    def many(self, of: Any, monkeypatch: pytest.MonkeyPatch) -> World:
         """Three stocks in the place of 12,500, a ticker a call, and some splits a page."""
         monkeypatch.setattr(splits, "TICKERS_A_CALL", 1)
         monkeypatch.setattr(splits, "CALLS_FOR_ALL", 2)
         monkeypatch.setattr(client, "_MAX_SPLITS", 60)
-        world = of("TWICE", "AAPL", "BOTH", bars="none")
-        asked = starts(world, 4)
+        world: World = of("TWICE", "AAPL", "BOTH", bars="none")
+        return world
+
+    def test_of_many_stocks_come_with_those_of_the_whole_market(self, many: World, clock: SetClock) -> None:
+        asked = starts(many, 4)
         since = [query["execution_date.gte"] for query in asked]
         assert since.count("1900-01-01") == 1
         assert len(since) == len(set(since)) > 2
         assert not [query for query in asked if "ticker.any_of" in query]
-        assert len(states(world)["AAPL"]) == 5
-        with world.services() as services:
+        assert len(states(many)["AAPL"]) == 5
+        with many.services() as services:
             assert list_queue(services) == []
             assert services.store.unasked_splits({"AAPL": "AAPL", "TWICE": "TWICE", "BOTH": "BOTH"}) == []
         clock.at_ms += 2 * HOUR_MS
-        assert starts(world) == []
+        assert starts(many) == []
 
-    def test_of_many_stocks_begin_anew_where_one_is_added_meanwhile(
-        self, of: Any, clock: SetClock, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_of_many_stocks_begin_anew_where_one_is_added_meanwhile(self, many: World) -> None:
         """It would lack what the first pages have."""
-        monkeypatch.setattr(splits, "TICKERS_A_CALL", 1)
-        monkeypatch.setattr(splits, "CALLS_FOR_ALL", 2)
-        monkeypatch.setattr(client, "_MAX_SPLITS", 60)
-        world = of("TWICE", "AAPL", "BOTH", bars="none")
-        world.enqueue_secondary()
-        with world.services() as services:
+        many.enqueue_secondary()
+        with many.services() as services:
             assert sum("1900" in entry.item.id for entry in list_queue(services)) == 1
-        world.document["secondary_assets"].append({"symbol": "FLIP", "asset_type": "stocks", "bars": "none"})
-        world.init()
-        asked = starts(world, 4)
+        many.document["secondary_assets"].append({"symbol": "FLIP", "asset_type": "stocks", "bars": "none"})
+        many.init()
+        asked = starts(many, 4)
         assert [query["execution_date.gte"] for query in asked].count("1900-01-01") == 1
-        assert len(states(world)["AAPL"]) == 5
-        assert states(world)["FLIP"][0][0].year == 2010
+        assert len(states(many)["AAPL"]) == 5
+        assert states(many)["FLIP"][0][0].year == 2010
 
     def test_that_the_plan_lacks_are_not_repeated_for_a_week(self, of: Any, clock: SetClock) -> None:
         world = of("TWICE", bars="none")
